@@ -1,0 +1,46 @@
+"""The simulator: reaction networks in, trajectories, steady states and dose matrices with a status per run out.
+
+What is not listed here is private. Names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .compiled import CompiledModel, compile_model
+    from .dose_matrix import DoseAxis, dose_matrix
+    from .ensemble import SolverOptions, simulate, steady_state
+    from .errors import InputError, MissingBioNetGenError, UnknownNameError
+    from .network import ReactionNetwork, from_pysb, parse_net, read_net
+    from .protocol import Conditions, Segment
+    from .result import Result
+    from .status import Status
+    from .synergy import bliss_excess, hsa_excess
+
+_HOME = {
+    "CompiledModel": "compiled", "compile_model": "compiled",
+    "DoseAxis": "dose_matrix", "dose_matrix": "dose_matrix",
+    "SolverOptions": "ensemble", "simulate": "ensemble", "steady_state": "ensemble",
+    "InputError": "errors", "MissingBioNetGenError": "errors", "UnknownNameError": "errors",
+    "ReactionNetwork": "network", "from_pysb": "network", "parse_net": "network", "read_net": "network",
+    "Conditions": "protocol", "Segment": "protocol",
+    "Result": "result", "Status": "status",
+    "bliss_excess": "synergy", "hsa_excess": "synergy",
+}  # fmt: skip
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # the module `dose_matrix` holds a function of its own name, which is what is meant
+    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

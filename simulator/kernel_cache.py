@@ -1,0 +1,83 @@
+"""The `kernel` decorator: numba with a machine-code cache that knows all kernel sources.
+
+numba's own cache looks at one file only and goes stale when a called file changes, and it writes beside the source,
+which fails in a read-only install. Here the cache folder is named by the hash of every kernel source, numba,
+llvmlite and the CPU; where no folder can be written, kernels are compiled in memory with one notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import llvmlite
+import numba
+from numba.core import caching
+
+from .cache import cache_root, content_hash, writable_folder
+
+F = TypeVar("F", bound=Callable[..., Any])
+HERE = Path(__file__).parent
+KERNEL_FILES = ("kernel_cache.py", "kernels.py", "lu.py", "rosenbrock.py", "rates.py", "status.py")
+"""Every file that holds machine code called from another; a change in any of them recompiles all."""
+
+
+@lru_cache(maxsize=1)
+def kernels_hash() -> str:
+    """Return the hash of all that decides the machine code: kernel sources, numba, llvmlite and CPU."""
+    import llvmlite.binding as llvm
+
+    sources = [(HERE / name).read_bytes() for name in KERNEL_FILES]
+    cpu = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    return content_hash(*sources, numba.__version__, llvmlite.__version__, cpu)
+
+
+def kernel_folder() -> Path | None:
+    """Return the folder of compiled kernels for the present sources, or `None` where nothing can be written."""
+    root = writable_folder("kernels")
+    return None if root is None else root / kernels_hash()
+
+
+def kernels_are_cached() -> bool:
+    """Tell whether the integrator has been compiled before, by these sources and on this CPU."""
+    folder = cache_root() / "kernels" / kernels_hash()
+    return folder.is_dir() and any(folder.glob("rosenbrock.integrate-*.nbc"))
+
+
+class _Locator(caching._CacheLocator):  # type: ignore[misc, name-defined]
+    """Place numba's cache files of this package's kernels (and of generated rate functions) in our folder."""
+
+    def __init__(self, folder: Path, source: Path) -> None:
+        self._folder = folder
+        self._py_file = str(source)
+
+    def get_cache_path(self) -> str:
+        return str(self._folder)
+
+    def get_source_stamp(self) -> str:
+        return kernels_hash()
+
+    def get_disambiguator(self) -> str:
+        return content_hash(Path(self._py_file).stem)[:10]
+
+    @classmethod
+    def from_function(cls, py_func: object, py_file: str) -> _Locator | None:
+        path = Path(py_file)
+        ours = path.parent == HERE and path.name in KERNEL_FILES
+        generated = path.parent == cache_root() / "rates"
+        folder = kernel_folder() if ours or generated else None
+        if folder is None:
+            return None
+        locator = cls(folder, path)
+        locator.ensure_cache_path()
+        return locator
+
+
+caching.CacheImpl._locator_classes.insert(0, _Locator)
+
+
+def kernel(function: F) -> F:
+    """Compile `function` to machine code: no Python inside, no GIL, IEEE division, cached where possible."""
+    return numba.njit(error_model="numpy", nogil=True, cache=kernel_folder() is not None)(function)  # type: ignore

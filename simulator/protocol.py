@@ -1,0 +1,208 @@
+"""Conditions and protocols: names and parameter values in, one checked table of runs and time segments out.
+
+A segment is active on `[start, end)` in model time; numbers reported at a boundary belong to the segment that ends
+there. Outside all segments the condition's own parameters hold. Amounts are continuous across boundaries, except
+that fixed (clamped) species take the amount that the parameters of the segment give them. A segment that starts at
+minus infinity pre-equilibrates: the model is brought to steady state under it, then the clock starts at its end.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .compiled import CompiledModel
+
+Float = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Parameter values that hold on `[start, end)`; `start = -inf` pre-equilibrates.
+
+    `set` maps parameter names to one value, or to one value per condition, shape (n_conditions,).
+    """
+
+    start: float
+    end: float
+    set: Mapping[str, float | npt.ArrayLike] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.start) or math.isnan(self.end) or not self.start < self.end:
+            raise InputError(f"a segment must end after it starts, given [{self.start}, {self.end})")
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The runs of an ensemble: names (n_conditions,), parameters (n_conditions, n_parameters) and a shared protocol."""
+
+    names: tuple[str, ...]
+    parameters: Float
+    protocol: tuple[Segment, ...] = ()
+
+    def __post_init__(self) -> None:
+        p = np.ascontiguousarray(np.asarray(self.parameters, float))
+        object.__setattr__(self, "parameters", p)
+        object.__setattr__(self, "names", tuple(self.names))
+        object.__setattr__(self, "protocol", tuple(sorted(self.protocol, key=lambda segment: segment.start)))
+        if p.ndim != 2 or len(p) != len(self.names):
+            raise InputError(f"{len(self.names)} condition names for parameters of shape {p.shape}")
+        for before, after in itertools.pairwise(self.protocol):
+            if after.start < before.end:
+                raise InputError(
+                    f"segments overlap: [{before.start}, {before.end}) and [{after.start}, {after.end}); "
+                    "let one end where the next starts"
+                )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def from_rows(
+        cls,
+        compiled: CompiledModel,
+        rows: Mapping[str, Mapping[str, float]],
+        protocol: Sequence[Segment] = (),
+    ) -> Conditions:
+        """Return one condition per `name -> {parameter: value}`; what a row leaves out is nominal.
+
+        Raises UnknownNameError for an unknown parameter, InputError for a value that is no finite number.
+        """
+        p = np.tile(compiled.nominal, (len(rows), 1))
+        for i, (name, row) in enumerate(rows.items()):
+            for parameter, value in row.items():
+                p[i, compiled.parameter_index(parameter)] = _finite(value, f"{parameter} in condition {name!r}")
+        return cls(tuple(rows), p, tuple(protocol))
+
+    @classmethod
+    def from_table(
+        cls, compiled: CompiledModel, frame: pd.DataFrame, protocol: Sequence[Segment] = ()
+    ) -> Conditions:
+        """Return one condition per row of a table: a column `name` (optional) and columns named by parameters."""
+        names = [str(n) for n in (frame["name"] if "name" in frame else frame.index)]
+        columns = [column for column in frame.columns if column != "name"]
+        p = np.tile(compiled.nominal, (len(frame), 1))
+        for column in columns:
+            index = compiled.parameter_index(str(column))
+            for i, value in enumerate(frame[column]):
+                p[i, index] = _finite(value, f"{column} in condition {names[i]!r}")
+        return cls(tuple(names), p, tuple(protocol))
+
+    @classmethod
+    def product(cls, compiled: CompiledModel, **axes: npt.ArrayLike) -> Conditions:
+        """Return the full grid of parameter values, last axis fastest: `product(m, kf=[1, 2], kr=[0, 1])` is 4 runs."""
+        values = {name: np.atleast_1d(np.asarray(axis, float)) for name, axis in axes.items()}
+        rows = {
+            ", ".join(f"{name}={value:g}" for name, value in zip(values, point, strict=True)): dict(
+                zip(values, point, strict=True)
+            )
+            for point in itertools.product(*values.values())
+        }
+        return cls.from_rows(compiled, rows)
+
+
+def _finite(value: Any, what: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{what} is {value!r}, expected a number") from None
+    if not math.isfinite(number):
+        raise InputError(f"{what} is {number}, expected a finite number")
+    return number
+
+
+def checked_times(times: npt.ArrayLike) -> Float:
+    """Return output times as an array (n_times,); raises InputError unless they are finite and increase strictly."""
+    t = np.atleast_1d(np.asarray(times, float))
+    if t.ndim != 1 or t.size == 0 or not np.all(np.isfinite(t)):
+        raise InputError("times must be a non-empty list of finite numbers")
+    if np.any(bad := np.diff(t) <= 0):
+        i = int(np.argmax(bad))
+        raise InputError(f"times must increase: {t[i]:g} is followed by {t[i + 1]:g}")
+    return t
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A stretch of model time under constant parameters: `equilibrate` stretches have no clock."""
+
+    start: float
+    end: float
+    segment: Segment | None
+    equilibrate: bool = False
+
+
+def timeline(protocol: Sequence[Segment], times: Float) -> list[Interval]:
+    """Return the intervals, in order, that lead from the start of the clock to the last output time.
+
+    The clock starts at 0, or at the end of a pre-equilibration, or at the start of the earliest segment before 0.
+    Raises InputError for a time before the clock starts.
+    """
+    intervals: list[Interval] = []
+    clocked = [segment for segment in protocol if segment.start > -math.inf]
+    if len(clocked) < len(protocol):
+        first = protocol[0]
+        intervals.append(Interval(first.start, first.end, first, equilibrate=True))
+        now = first.end
+    else:
+        now = min([0.0, *(segment.start for segment in clocked)])
+    if times[0] < now:
+        raise InputError(f"the first time is {times[0]:g}, but the clock starts at {now:g}")
+    end = times[-1]
+    for segment in clocked:
+        if segment.start >= end:
+            break
+        if segment.start > now:
+            intervals.append(Interval(now, segment.start, None))
+        intervals.append(Interval(segment.start, min(segment.end, end), segment))
+        now = segment.end
+    if now < end or not any(not i.equilibrate for i in intervals):
+        intervals.append(Interval(now, max(end, now), None))
+    return intervals
+
+
+def segment_parameters(compiled: CompiledModel, parameters: Float, segment: Segment | None, rows: Iterable[int]) -> Float:
+    """Return the parameters (n, n_parameters) of the conditions numbered `rows` while `segment` is active."""
+    if segment is None or not segment.set:
+        return parameters
+    p = parameters.copy()
+    for name, value in segment.set.items():
+        values = np.asarray(value, float)
+        p[:, compiled.parameter_index(name)] = values if values.ndim == 0 else values[list(rows)]
+    return p
+
+
+def check_protocol(compiled: CompiledModel, conditions: Conditions) -> None:
+    """Raise InputError for unknown parameters, values that are not finite or not one per condition."""
+    if conditions.parameters.shape[1] != compiled.n_parameters:
+        raise InputError(
+            f"conditions have {conditions.parameters.shape[1]} parameters, the model {compiled.name} has "
+            f"{compiled.n_parameters}; were they made for another model?"
+        )
+    bad = np.argwhere(~np.isfinite(conditions.parameters))
+    if len(bad):
+        i, j = bad[0]
+        value = conditions.parameters[i, j]
+        raise InputError(f"{compiled.parameters[j]} in condition {conditions.names[i]!r} is {value}, expected a finite number")
+    for segment in conditions.protocol:
+        for name, value in segment.set.items():
+            compiled.parameter_index(name)
+            values = np.asarray(value, float)
+            if not np.all(np.isfinite(values)):
+                raise InputError(f"{name} in the segment [{segment.start}, {segment.end}) is not finite")
+            if values.ndim and values.shape != (len(conditions),):
+                raise InputError(
+                    f"{name} in the segment [{segment.start}, {segment.end}) has shape {values.shape}, "
+                    f"expected one value or one per condition ({len(conditions)},)"
+                )

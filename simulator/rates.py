@@ -1,0 +1,111 @@
+"""Rate functions: expressions of observables, parameters and time in, addresses of compiled C functions out.
+
+The compiled integrator calls them by address, so that a new model compiles only its own few expressions.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from llvmlite import ir
+from numba import cfunc, types
+from numba.extending import intrinsic
+
+from .cache import CacheNotice, content_hash, writable_folder, write_atomic
+from .expressions import TIME, derivative, names_in, source_of
+
+_SIGNATURE = types.void(types.CPointer(types.double), types.CPointer(types.double), types.CPointer(types.double))
+
+
+@intrinsic
+def call_rates(typing_context, address, x, values, out):  # type: ignore[no-untyped-def]
+    """Call the C function at `address` with the data pointers of three contiguous float64 arrays."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        pointer = ir.DoubleType().as_pointer()
+        function_type = ir.FunctionType(ir.VoidType(), [pointer] * 3)
+        function = builder.inttoptr(arguments[0], function_type.as_pointer())
+        data = [
+            context.make_array(kind)(context, builder, value).data
+            for kind, value in zip(signature.args[1:], arguments[1:], strict=True)
+        ]
+        builder.call(function, data)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, x, values, out), generate
+
+
+@dataclass(frozen=True)
+class RateFunctions:
+    """The rate functions of one model and their partial derivatives, as sources and (once compiled) addresses."""
+
+    source: str
+    observables: tuple[str, ...]
+    """Observables that the functions use; they arrive as `x[1], x[2], ...` after the time `x[0]`."""
+    n_rates: int
+    partials: tuple[tuple[int, int], ...]
+    """(rate, observable index or -1 for time) of each derivative that is not zero everywhere."""
+
+    def compile(self) -> tuple[int, int, Any]:
+        """Return the addresses of values and of derivatives, and the object that keeps them alive."""
+        if not self.n_rates:
+            return 0, 0, None
+        module = _load(self.source)
+        values = cfunc(_SIGNATURE, error_model="numpy", cache=module.__name__ != "<memory>")
+        functions = values(module.rates), values(module.partials)
+        addresses = tuple(function.address for function in functions)
+        if not all(addresses):
+            raise RuntimeError("the compiled rate functions have no address; remove the cache folder and run again")
+        return addresses[0], addresses[1], functions
+
+
+def rate_functions(
+    trees: Sequence[ast.expr], observables: Sequence[str], value_index: Mapping[str, int]
+) -> RateFunctions:
+    """Return the functions that evaluate `trees`, with parameter values looked up by `value_index`.
+
+    Every name in `trees` is an observable, a value or `time`; nested functions are substituted before.
+    """
+    used = {name for tree in trees for name in names_in(tree)}
+    inputs = tuple(name for name in observables if name in used)
+    place = {name: f"values[{index}]" for name, index in value_index.items()}
+    place |= {name: f"x[{i}]" for i, name in enumerate(inputs, start=1)} | {TIME: "x[0]"}
+    value_lines, partial_lines, partials = [], [], []
+    for r, tree in enumerate(trees):
+        value_lines.append(f"    out[{r}] = {source_of(tree, place, arrays=False)}")
+        for o, name in enumerate((TIME, *inputs), start=-1):
+            partial = derivative(tree, name)
+            if not (isinstance(partial, ast.Constant) and partial.value == 0):
+                partial_lines.append(f"    out[{len(partials)}] = {source_of(partial, place, arrays=False)}")
+                partials.append((r, o))
+    lines = ["from math import *", ""]
+    for name, body in (("rates", value_lines), ("partials", partial_lines)):
+        lines += ["", f"def {name}(x, values, out):", *(body or ["    pass"])]
+    return RateFunctions("\n".join(lines) + "\n", inputs, len(trees), tuple(partials))
+
+
+def _load(source: str) -> ModuleType:
+    """Return the module of a generated source, kept as a file because machine code of a file can be cached."""
+    name = f"rates_{content_hash(source)}"
+    folder = writable_folder("rates")
+    if folder is not None:
+        path = folder / f"{name}.py"
+        try:
+            if not path.exists() or path.read_text(encoding="utf-8") != source:
+                write_atomic(path, source)
+            spec = importlib.util.spec_from_file_location(name, path)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+            return module
+        except OSError as error:
+            warnings.warn(f"generated rate functions are not kept: {error}", CacheNotice, stacklevel=3)
+    module = ModuleType("<memory>")
+    exec(compile(source, "<rates>", "exec"), module.__dict__)
+    return module

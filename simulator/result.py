@@ -1,0 +1,123 @@
+"""Results: what the runs of an ensemble gave, with a status per run; labelled arrays and tidy tables out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import unknown_name
+from .status import Status, sentence
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+Float = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of `simulate` or `steady_state`.
+
+    Attributes
+    ----------
+    conditions, times, observables
+        Labels of the three axes of `values`.
+    values : (n_conditions, n_times, n_observables)
+        NaN from the failing time on wherever `status` is not OK.
+    status : (n_conditions,)
+        Codes of `Status`.
+    reached : (n_conditions,)
+        Model time up to which each run got.
+    final_amounts : (n_conditions, n_species)
+        Amounts at `reached`; NaN for failed runs.
+    statistics
+        Per run: `attempts`, `steps`, `rejections`, `factorisations`, `rhs_calls`, each (n_conditions,).
+    sensitivities
+        Always None for now.
+    """
+
+    conditions: tuple[str, ...]
+    times: Float
+    observables: tuple[str, ...]
+    values: Float
+    status: npt.NDArray[np.int64]
+    reached: Float
+    final_amounts: Float
+    statistics: Mapping[str, npt.NDArray[np.int64]]
+    culprits: tuple[str, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    sensitivities: None = None
+
+    @property
+    def ok(self) -> npt.NDArray[np.bool_]:
+        """True where the run finished, shape (n_conditions,)."""
+        return self.status == Status.OK
+
+    def __getitem__(self, observable: str) -> Float:
+        """Return the values of one observable, shape (n_conditions, n_times)."""
+        try:
+            return self.values[:, :, self.observables.index(observable)]
+        except ValueError:
+            raise unknown_name("observable", observable, self.observables) from None
+
+    def message(self, i: int) -> str:
+        """Return, in a sentence, how run `i` ended."""
+        return sentence(
+            int(self.status[i]),
+            time=float(self.reached[i]),
+            species=self.culprits[i],
+            attempts=int(self.statistics["attempts"][i]),
+        )
+
+    def summary(self) -> str:
+        """Return how many runs finished and, for the others, why not."""
+        n = len(self.conditions)
+        failed = np.flatnonzero(~self.ok)
+        if not len(failed):
+            return f"{n} runs, 0 failed"
+        kinds = Counter(Status(int(s)).name.lower().replace("_", " ") for s in self.status[failed])
+        counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        i = int(failed[0])
+        return f"{n} runs, {len(failed)} failed ({counted}); first: {self.conditions[i]}: {self.message(i)}"
+
+    def __repr__(self) -> str:
+        return f"<Result {self.summary()}; {len(self.times)} times, {len(self.observables)} observables>"
+
+    def to_xarray(self) -> xr.Dataset:
+        """Return a Dataset with dims (condition, time, observable); variables value, status and reached."""
+        import xarray as xr
+
+        return xr.Dataset(
+            {
+                "value": (("condition", "time", "observable"), self.values),
+                "status": ("condition", self.status, {"meaning": str({s.name: int(s) for s in Status})}),
+                "reached": ("condition", self.reached),
+            },
+            coords={
+                "condition": list(self.conditions),
+                "time": self.times,
+                "observable": list(self.observables),
+            },
+            attrs=dict(self.attributes),
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a tidy table: condition, time, observable, value, status (its name)."""
+        import pandas as pd
+
+        n, n_times, n_observables = self.values.shape
+        return pd.DataFrame(
+            {
+                "condition": np.repeat(self.conditions, n_times * n_observables),
+                "time": np.tile(np.repeat(self.times, n_observables), n),
+                "observable": np.tile(np.array(self.observables, dtype=object), n * n_times),
+                "value": self.values.ravel(),
+                "status": np.repeat([Status(int(s)).name for s in self.status], n_times * n_observables),
+            }
+        )

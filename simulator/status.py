@@ -1,0 +1,45 @@
+"""How a run ended: a code in, a sentence a user reads out."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Status(IntEnum):
+    """How a run ended. Only `OK` runs have numbers at every time; the others are NaN from the failing time on."""
+
+    OK = 0
+    STEP_LIMIT = 1
+    TOO_STIFF = 2
+    NOT_FINITE = 3
+    NEGATIVE = 4
+    SINGULAR = 5
+    STOPPED = 6
+    TIME_LIMIT = 7
+    NO_STEADY_STATE = 8
+    BAD_START = 9
+    PENDING = 10
+
+
+_SENTENCES = {
+    Status.OK: "finished",
+    Status.STEP_LIMIT: "step limit: {attempts} attempted steps did not reach the end (stopped at t = {time:.6g}); "
+    "raise max_steps or loosen rtol",
+    Status.TOO_STIFF: "too stiff at t = {time:.6g}: the step size fell below what the time can resolve; "
+    "species {species} changes fastest",
+    Status.NOT_FINITE: "not finite at t = {time:.6g} because of species {species}; check the rate constants it sees",
+    Status.NEGATIVE: "negative beyond tolerance at t = {time:.6g}: species {species}; tighten atol, or pass "
+    "nonnegative=False if the model allows negative amounts",
+    Status.SINGULAR: "singular: the linear system of a step could not be solved at t = {time:.6g}",
+    Status.STOPPED: "stopped by the user at t = {time:.6g}",
+    Status.TIME_LIMIT: "time limit: max_seconds was used up at t = {time:.6g}",
+    Status.NO_STEADY_STATE: "no steady state was reached by t = {time:.6g}; species {species} still changes",
+    Status.BAD_START: "not finite at the start: a parameter, rate or initial amount is NaN or infinite "
+    "(first seen: {species})",
+    Status.PENDING: "not run: the computation was stopped before this run began",
+}
+
+
+def sentence(status: int, *, time: float, species: str, attempts: int) -> str:
+    """Return what the run's status means, with the time, species and number of attempted steps concerned."""
+    return _SENTENCES[Status(status)].format(time=time, species=species, attempts=attempts)
