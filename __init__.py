@@ -7,12 +7,20 @@ simulator knows parameters only. Names are loaded when they are first used: `imp
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+    import xarray as xr
+
+    from .fitting import Fit, Problem, fit, read_problem
     from .simulator import (
         CompiledModel,
         Conditions,
@@ -39,13 +47,179 @@ _SIMULATOR = (
     "read_net", "simulate", "steady_state",
 )  # fmt: skip
 
-__all__ = ["__version__", *_SIMULATOR]
+_FITTING = ("Fit", "Problem", "fit", "read_problem")
+
+__all__ = [
+    "__version__", "aml_conditions", "aml_model", "aml_problem", "aml_tables", "dose_matrix", *_SIMULATOR, *_FITTING,
+]  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def aml_model() -> CompiledModel:
+    """Return the shipped model of FLT3 and stroma-driven signalling, compiled from its stored network.
+
+    Amounts are in nM of cell volume, times in seconds. Neither BioNetGen nor Perl is needed.
+    """
+    from .models import network_path
+    from .simulator import compile_model
+
+    return compile_model(network_path(), units={"amount": "nM", "time": "s"})
+
+
+def aml_conditions(
+    contexts: Sequence[str], drugs: Mapping[str, float] | None = None, *, equilibrate: bool = True
+) -> Conditions:
+    """Return one condition of the shipped model per context, under the same drugs.
+
+    Parameters
+    ----------
+    contexts
+        Names as listed by `residuum models contexts`.
+    drugs
+        Drug name -> free concentration in nM; at most four.
+    equilibrate
+        Bring the cell to steady state without drugs first; the drugs are present from time 0 on. Otherwise
+        it starts from its initial amounts, with the drugs.
+
+    Raises
+    ------
+    UnknownNameError
+        For an unknown context or drug, with the nearest name.
+    InputError
+        For a negative dose or too many drugs.
+    """
+    from .simulator import Conditions, InputError, Segment
+
+    doses = {drug: float(dose) for drug, dose in (drugs or {}).items()}
+    if bad := [drug for drug, dose in doses.items() if not (math.isfinite(dose) and dose >= 0)]:
+        raise InputError(f"the dose of {bad[0]} is {doses[bad[0]]}, expected a number of nM that is not negative")
+    parameters = _dose_parameters(tuple(doses))
+    given = {parameters[drug]: dose for drug, dose in doses.items()}
+    rows = {context: {**values, **given} for context, values in _aml_contexts(contexts, tuple(doses)).items()}
+    before = (Segment(-math.inf, 0.0, dict.fromkeys(given, 0.0)),) if equilibrate else ()
+    return Conditions.from_rows(aml_model(), rows, before)
+
+
+def dose_matrix(
+    compiled: CompiledModel,
+    drugs: Mapping[str, npt.ArrayLike],
+    contexts: Sequence[str] | Mapping[str, Mapping[str, float]],
+    readouts: Sequence[str],
+    times: npt.ArrayLike,
+    **settings: Any,
+) -> xr.Dataset:
+    """Return the signalling left under every combination of doses, in every context: see `simulator.dose_matrix`.
+
+    With the shipped model, `drugs` maps drug names to doses in nM and `contexts` is a sequence of context names.
+    With a model of your own, `drugs` maps parameter names to doses and `contexts` maps names to parameter values.
+
+    Examples
+    --------
+    >>> import residuum
+    >>> matrix = residuum.dose_matrix(
+    ...     residuum.aml_model(), {"gilteritinib": [0, 100]}, ["flt3-itd", "flt3-itd+stroma"], ["pERK"], [7200.0]
+    ... )
+    >>> left = matrix.residual.sel(gilteritinib=100, readout="pERK").squeeze()
+    >>> bool(left.sel(context="flt3-itd") < left.sel(context="flt3-itd+stroma"))
+    True
+    """
+    from .simulator import DoseAxis, InputError
+    from .simulator import dose_matrix as matrix_of
+
+    if isinstance(contexts, Mapping):
+        return matrix_of(compiled, drugs, contexts, readouts, times, **settings)
+    if compiled.hash != aml_model().hash:
+        raise InputError(
+            f"contexts given by name belong to the shipped model; for {compiled.name!r} pass a mapping "
+            "of context name to parameter values"
+        )
+    parameters = _dose_parameters(tuple(drugs))
+    axes = {drug: DoseAxis(parameters[drug], doses) for drug, doses in drugs.items()}
+    return matrix_of(compiled, axes, _aml_contexts(contexts, tuple(drugs)), readouts, times, **settings)
+
+
+def aml_problem() -> Problem:
+    """Return the shipped fitting problem: Ba/F3 FLT3-ITD phospho-values with citations, on the shipped model."""
+    from . import models
+    from .fitting import read_problem
+
+    return read_problem(aml_model(), models.network_path().parent, resolve=_aml_condition)
+
+
+def aml_tables() -> dict[str, pd.DataFrame]:
+    """Return what the shipped model knows, as tables: contexts, drugs, readouts, parameters, with units and sources.
+
+    A parameter that every context sets has the value of the reference context; `unknown` affinities show as such.
+    """
+    import dataclasses
+
+    import pandas as pd
+
+    from . import models
+
+    readouts = [{"readout": name, **dataclasses.asdict(r)} for name, r in models.observables.READOUTS.items()]
+    return {
+        "contexts": pd.DataFrame(models.tables.read(models.contexts.FILE, models.contexts.COLUMNS)),
+        "drugs": pd.DataFrame(models.tables.read(models.drugs.FILE, models.drugs.COLUMNS)),
+        "readouts": pd.DataFrame(readouts),
+        "parameters": pd.DataFrame([dataclasses.asdict(row) for row in models.parameters.table()]),
+    }
+
+
+def _aml_condition(named: Mapping[str, str]) -> dict[str, float]:
+    """Expand a condition of named things, `{"context": name, drug: dose in nM}`, to parameter values."""
+    drugs = {name: float(dose) for name, dose in named.items() if name != "context"}
+    values = _aml_contexts([named["context"]], tuple(drugs))[named["context"]]
+    parameters = _dose_parameters(tuple(drugs))
+    return {**values, **{parameters[drug]: dose for drug, dose in drugs.items()}}
+
+
+def _aml_contexts(contexts: Sequence[str], drugs: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return, per context, the parameter values of the cell and of each drug in its slot, at no dose."""
+    from . import models
+
+    with _model_names():
+        return {
+            context: models.contexts.overrides(context)
+            | {
+                name: value
+                for slot, drug in enumerate(drugs, start=1)
+                for name, value in models.drugs.slot_overrides(slot, drug, context).items()
+            }
+            for context in ([contexts] if isinstance(contexts, str) else contexts)
+        }
+
+
+def _dose_parameters(drugs: Sequence[str]) -> dict[str, str]:
+    from . import models
+    from .simulator import InputError
+
+    n_slots = len(models.parameters.DRUG_SLOTS)
+    if len(drugs) > n_slots:
+        raise InputError(f"{len(drugs)} drugs were given, the model holds {n_slots} at a time")
+    with _model_names():
+        for drug in drugs:
+            models.names.checked("drug", drug, models.drugs.names())
+        return {drug: models.drugs.dose_parameter(slot) for slot, drug in enumerate(drugs, start=1)}
+
+
+@contextmanager
+def _model_names() -> Iterator[None]:
+    """Turn the name errors of `models`, which stands alone, into those of the public surface."""
+    from .models import UnknownNameError as InModels
+    from .simulator import UnknownNameError
+
+    try:
+        yield
+    except InModels as error:
+        raise UnknownNameError(str(error)) from None
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _SIMULATOR:
+    home = ".simulator" if name in _SIMULATOR else ".fitting" if name in _FITTING else None
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(".simulator", __name__), name)
+    value = getattr(importlib.import_module(home, __name__), name)
     globals()[name] = value
     return value
 

@@ -103,13 +103,13 @@ class Conditions:
     def product(cls, compiled: CompiledModel, **axes: npt.ArrayLike) -> Conditions:
         """Return the full grid of parameter values, last axis fastest: `product(m, kf=[1, 2], kr=[0, 1])` is 4 runs."""
         values = {name: np.atleast_1d(np.asarray(axis, float)) for name, axis in axes.items()}
-        rows = {
-            ", ".join(f"{name}={value:g}" for name, value in zip(values, point, strict=True)): dict(
-                zip(values, point, strict=True)
-            )
-            for point in itertools.product(*values.values())
-        }
-        return cls.from_rows(compiled, rows)
+        points = np.array(list(itertools.product(*values.values())), float).reshape(-1, len(values))
+        names = [", ".join(f"{name}={value:g}" for name, value in zip(values, point, strict=True)) for point in points]
+        p = np.tile(compiled.nominal, (len(points), 1))
+        p[:, [compiled.parameter_index(name) for name in values]] = points
+        conditions = cls(tuple(names), p)
+        check_protocol(compiled, conditions)
+        return conditions
 
 
 def _finite(value: Any, what: str) -> float:

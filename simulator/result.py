@@ -59,6 +59,11 @@ class Result:
         """True where the run finished, shape (n_conditions,)."""
         return self.status == Status.OK
 
+    @property
+    def interrupted(self) -> bool:
+        """True if the computation was stopped before all runs had ended."""
+        return bool(np.any(np.isin(self.status, (Status.STOPPED, Status.PENDING))))
+
     def __getitem__(self, observable: str) -> Float:
         """Return the values of one observable, shape (n_conditions, n_times)."""
         try:

@@ -1,0 +1,84 @@
+"""Reports: sections of text, figures and tables in, one HTML file that opens offline out."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .cache import write_atomic
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEMPLATE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.7rem; line-height: 1.2; } h2 { margin-top: 2.2rem; border-bottom: 1px solid #ccc; }
+figure { margin: 1.2rem 0; } img { max-width: 100%; height: auto; } figcaption { color: #444; font-size: .9rem; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; margin: 1rem 0; }
+th, td { border: 1px solid #ccc; padding: .25rem .6rem; text-align: right; }
+th { background: #f2f2f2; } td.text, th.text { text-align: left; } caption { text-align: left; font-weight: 600; padding: .3rem 0; }
+</style></head><body>
+<h1>{{ title }}</h1>
+{% for section in sections %}<h2>{{ section.title }}</h2>
+{% for paragraph in section.paragraphs %}<p>{{ paragraph }}</p>
+{% endfor %}{% for caption, data in section.images %}<figure><img alt="{{ caption }}" src="data:image/png;base64,{{ data }}">
+<figcaption>{{ caption }}</figcaption></figure>
+{% endfor %}{% for caption, table in section.tables %}<div class="scroll"><table><caption>{{ caption }}</caption>
+<tr>{% for name in table.columns %}<th class="{{ table.kinds[loop.index0] }}">{{ name }}</th>{% endfor %}</tr>
+{% for row in table.rows %}<tr>{% for cell in row %}<td class="{{ table.kinds[loop.index0] }}">{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</table></div>
+{% endfor %}{% endfor %}</body></html>
+"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of a report: a title, paragraphs, figures (caption, PNG path) and tables (caption, frame)."""
+
+    title: str
+    paragraphs: Sequence[str] = ()
+    figures: Sequence[tuple[str, Path]] = ()
+    tables: Sequence[tuple[str, pd.DataFrame]] = field(default_factory=tuple)
+
+    @property
+    def images(self) -> list[tuple[str, str]]:
+        """Captions and base64 data of the figures."""
+        return [(caption, base64.b64encode(path.read_bytes()).decode()) for caption, path in self.figures]
+
+
+def write_report(path: Path, title: str, sections: Sequence[Section]) -> Path:
+    """Write one self-contained HTML file to `path`, whole or not at all; raises OSError if it cannot be written."""
+    import jinja2
+
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(TEMPLATE)
+    parts = [
+        {
+            "title": section.title,
+            "paragraphs": section.paragraphs,
+            "images": section.images,
+            "tables": [(caption, _cells(frame)) for caption, frame in section.tables],
+        }
+        for section in sections
+    ]
+    write_atomic(path, template.render(title=title, sections=parts))
+    return path
+
+
+def _cells(frame: pd.DataFrame) -> dict[str, list[object]]:
+    def shown(value: object) -> str:
+        if isinstance(value, float):
+            return "failed" if value != value else f"{value:.3g}"
+        return str(value)
+
+    numeric = [frame[column].dtype.kind in "fiu" for column in frame.columns]
+    return {
+        "columns": [str(column) for column in frame.columns],
+        "kinds": ["number" if is_number else "text" for is_number in numeric],
+        "rows": [[shown(value) for value in row] for row in frame.itertuples(index=False)],
+    }

@@ -1,0 +1,66 @@
+"""Synergy of drug combinations: residual signalling on a dose grid in, excess over a null model out.
+
+With r the residual (fraction of control) at doses (a, b), and r_a, r_b that of each drug alone at its dose:
+
+* Bliss independence (C. I. Bliss, Ann. Appl. Biol. 26:585, 1939): expected r_a r_b
+* highest single agent (M. C. Berenbaum, Pharmacol. Rev. 41:93, 1989): expected min(r_a, r_b)
+
+Excess = expected - observed: positive where the combination silences more than the null model says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .dose_matrix import dose_dims
+from .errors import InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+STRUCTURAL = (
+    "Two inhibitors of one cascade are Bliss-synergistic on its end product almost by construction; "
+    "an excess on pERK from a FLT3 and a MEK inhibitor is no evidence of synergy in survival."
+)
+
+
+def bliss_excess(matrix: xr.Dataset) -> xr.DataArray:
+    """Return the excess over Bliss independence, `prod_i r_i - r`, with the dims of `matrix.residual`.
+
+    Raises InputError unless the matrix has two or more drugs, each with a dose of 0.
+    """
+    return _excess(matrix, lambda a, b: a * b, "Bliss excess")
+
+
+def hsa_excess(matrix: xr.Dataset) -> xr.DataArray:
+    """Return the excess over the highest single agent, `min_i r_i - r`, with the dims of `matrix.residual`.
+
+    Raises InputError unless the matrix has two or more drugs, each with a dose of 0.
+    """
+    import xarray as xr
+
+    return _excess(matrix, lambda a, b: xr.where(a < b, a, b).where(a.notnull() & b.notnull()), "HSA excess")
+
+
+def _excess(
+    matrix: xr.Dataset, combine: Callable[[xr.DataArray, xr.DataArray], xr.DataArray], name: str
+) -> xr.DataArray:
+    drugs = dose_dims(matrix)
+    if len(drugs) < 2:
+        raise InputError(f"synergy needs two or more drugs, the matrix has {len(drugs)}")
+    for drug in drugs:
+        if not np.any(matrix[drug] == 0):
+            raise InputError(f"synergy needs each drug alone: add the dose 0 to the axis of the others and of {drug}")
+    residual = matrix["residual"]
+    expected: xr.DataArray | None = None
+    for drug in drugs:
+        alone = residual.sel({other: 0.0 for other in drugs if other != drug}, drop=True)
+        expected = alone if expected is None else combine(expected, alone)
+    assert expected is not None
+    excess = (expected - residual).transpose(*residual.dims)
+    excess.name = name.lower().replace(" ", "_")
+    excess.attrs = {"long_name": name, "units": "fraction of control", "note": STRUCTURAL}
+    return excess

@@ -1,0 +1,74 @@
+"""What several tests share: the error measure, small networks with known solutions, and models with a reference."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from residuum.simulator import CompiledModel, compile_model, parse_net
+
+Float = npt.NDArray[np.float64]
+
+EXAMPLES = {"robertson": 1e5, "michment": 100.0, "tyson_oscillator": 150.0, "earm_1_0": 30_000.0}
+"""PySB's example models and an end time that shows what they do (three periods of the oscillator)."""
+
+
+def global_error(values: Float, reference: Float) -> float:
+    """Return E, the largest |value - reference| over times (axis 0) and species, each against its peak.
+
+    A species' peak counts as at least 1e-6 of the largest peak.
+    """
+    peaks = np.abs(reference).max(axis=0)
+    return float(np.max(np.abs(values - reference) / np.maximum(peaks, 1e-6 * peaks.max())))
+
+
+def example(name: str) -> Any:
+    """Return the PySB model `pysb.examples.<name>`."""
+    return importlib.import_module(f"pysb.examples.{name}").model
+
+
+def net(parameters: str, species: str, reactions: str, groups: str = "", functions: str = "") -> CompiledModel:
+    """Return the compiled model of a `.net` text given block by block, entries separated by semicolons."""
+    blocks = {"parameters": parameters, "functions": functions, "species": species, "reactions": reactions}
+    text = ""
+    for name, body in {**blocks, "groups": groups}.items():
+        lines = [f"    {i} {entry.strip()}" for i, entry in enumerate(filter(str.strip, body.split(";")), start=1)]
+        text += "\n".join([f"begin {name}", *lines, f"end {name}", ""])
+    return compile_model(parse_net(text, "test"))
+
+
+def decay() -> CompiledModel:
+    """A -> B with rate constant k = 0.5: A = exp(-k t)."""
+    return net("k 0.5; A0 1", "A() A0; B() 0", "1 2 k", "A 1; B 2; total 1,2")
+
+
+def dimerisation() -> CompiledModel:
+    """2 A -> B with dA/dt = -k A^2: A = A0 / (1 + k A0 t). Nonlinear and autonomous."""
+    return net("k 1; A0 1", "A() A0; B() 0", "1,1 2 0.5*k", "A 1; B 2")
+
+
+def pulsed() -> CompiledModel:
+    """A -> 0 with rate constant k (1 + sin t / 2): A = exp(-k (t + (1 - cos t) / 2)). Not autonomous."""
+    return net("k 1", "A() 1", "1 0 rate", "A 1", "rate() k*(1+0.5*sin(time()))")
+
+
+def saturating() -> CompiledModel:
+    """Turnover of A with saturable loss vmax A / (km + A), written as a rate function of an observable."""
+    return net("ks 0.2; vmax 1; km 0.5", "A() 0", "0 1 ks; 1 0 loss", "A_total 1", "loss() vmax/(km+A_total)")
+
+
+def conserved_totals(compiled: CompiledModel) -> Float:
+    """Return a basis of the conserved totals, shape (n_totals, n_species): combinations no reaction changes."""
+    n = compiled.n_species
+    changes = np.zeros((n, len(compiled.network.reactions)))
+    for r, reaction in enumerate(compiled.network.reactions):
+        for i in reaction.reactants:
+            changes[i, r] -= not compiled.network.fixed[i]
+        for i in reaction.products:
+            changes[i, r] += not compiled.network.fixed[i]
+    u, s, _ = np.linalg.svd(changes)
+    rank = int(np.sum(s > 1e-10 * s.max()))
+    return u[:, rank:].T

@@ -1,0 +1,80 @@
+"""What must not change a result does not: threads, order, neighbours, output grid, splits of the interval."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import dimerisation, net, pulsed, saturating
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import residuum
+from residuum.simulator import Conditions, Segment, SolverOptions, Status, ensemble, simulate
+
+TIMES = np.linspace(0, 5, 6)
+MODELS = {"mass action": dimerisation, "explicit time": pulsed, "rate function": saturating}
+
+
+@settings(deadline=None, max_examples=15)
+@given(order=st.permutations(range(9)), threads=st.integers(1, 3), chunk=st.integers(1, 9))
+def test_order_threads_and_chunks_change_nothing_at_all(order: list[int], threads: int, chunk: int) -> None:
+    compiled = dimerisation()
+    conditions = Conditions.product(compiled, k=np.geomspace(0.01, 100, 9))
+    plain = simulate(compiled, TIMES, conditions, threads=1)
+    shuffled = Conditions([conditions.names[i] for i in order], conditions.parameters[order])
+    before = ensemble.CHUNK
+    try:
+        ensemble.CHUNK = chunk
+        other = simulate(compiled, TIMES, shuffled, threads=threads)
+    finally:
+        ensemble.CHUNK = before
+    np.testing.assert_array_equal(other.values, plain.values[order])
+    np.testing.assert_array_equal(other.statistics["steps"], plain.statistics["steps"][order])
+
+
+def test_a_failing_run_changes_nothing_beside_it() -> None:
+    # x explodes in finite time where k x0 > 1 / (end of the interval)
+    compiled = net("k 1; x0 0.1", "X() x0", "1,1 1,1,1 k", "X 1")
+    start = [0.01, 5.0, 0.02, 5.0]
+    mixed = simulate(compiled, TIMES, Conditions.product(compiled, x0=start))
+    alone = simulate(compiled, TIMES, Conditions.product(compiled, x0=[0.01, 0.02]))
+    assert mixed.ok.tolist() == [True, False, True, False]
+    np.testing.assert_array_equal(mixed.values[[0, 2]], alone.values)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_finer_output_grid_changes_no_step(name: str) -> None:
+    compiled = MODELS[name]()
+    coarse, fine = simulate(compiled, [5.0]), simulate(compiled, np.linspace(0, 5, 501))
+    np.testing.assert_array_equal(coarse.values[:, -1], fine.values[:, -1])
+    np.testing.assert_array_equal(coarse.statistics["steps"], fine.statistics["steps"])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_splitting_the_interval_changes_nothing_beyond_tolerance(name: str) -> None:
+    compiled = MODELS[name]()
+    split = Conditions(("split",), compiled.nominal[None], (Segment(0, 1.7), Segment(1.7, 3.1)))
+    whole = simulate(compiled, TIMES)
+    np.testing.assert_allclose(simulate(compiled, TIMES, split).values, whole.values, rtol=1e-5, atol=1e-7)
+
+
+def test_the_unit_of_amount_changes_nothing_beyond_tolerance() -> None:
+    compiled = dimerisation()
+    scale = 1e6
+    scaled = Conditions.product(compiled, k=[1 / scale], A0=[scale])
+    np.testing.assert_allclose(
+        simulate(compiled, TIMES, scaled, options=SolverOptions(atol=1e-7 * scale)).values / scale,
+        simulate(compiled, TIMES, options=SolverOptions(atol=1e-7)).values,
+        rtol=1e-9,  # the same steps up to rounding
+    )
+
+
+def test_no_dose_equals_no_drug() -> None:
+    """A drug in its slot at dose zero leaves the same trajectories as an empty slot, bit by bit."""
+    compiled = residuum.aml_model()
+    times = [600.0, 7200.0]
+    without = simulate(compiled, times, residuum.aml_conditions(["flt3-itd"]), observables=["pERK", "pSTAT5"])
+    zero = residuum.aml_conditions(["flt3-itd"], {"gilteritinib": 0.0, "trametinib": 0.0})
+    with_zero = simulate(compiled, times, zero, observables=["pERK", "pSTAT5"])
+    assert without.status[0] == Status.OK
+    np.testing.assert_allclose(with_zero.values, without.values, rtol=1e-12)
