@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .compiled import CompiledModel, compile_model
-    from .dose_matrix import DoseAxis, dose_matrix
+    from .matrix import DoseAxis, dose_matrix
     from .ensemble import SolverOptions, simulate, steady_state
     from .errors import InputError, MissingBioNetGenError, UnknownNameError
     from .network import ReactionNetwork, from_pysb, parse_net, read_net
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "CompiledModel": "compiled", "compile_model": "compiled",
-    "DoseAxis": "dose_matrix", "dose_matrix": "dose_matrix",
+    "DoseAxis": "matrix", "dose_matrix": "matrix",
     "SolverOptions": "ensemble", "simulate": "ensemble", "steady_state": "ensemble",
     "InputError": "errors", "MissingBioNetGenError": "errors", "UnknownNameError": "errors",
     "ReactionNetwork": "network", "from_pysb": "network", "parse_net": "network", "read_net": "network",
@@ -36,7 +36,6 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # the module `dose_matrix` holds a function of its own name, which is what is meant
     value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
     globals()[name] = value
     return value

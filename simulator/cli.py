@@ -401,7 +401,7 @@ def _matrix_into(folder: Path, drugs: dict[str, list[float]], contexts: list[str
     """Compute a matrix of the shipped model and write matrix.nc, matrix.csv, figures and report.html."""
     from .. import SolverOptions, aml_model, bliss_excess, dose_matrix, hsa_excess
     from . import plots
-    from .dose_matrix import to_frame
+    from .matrix import to_frame
     from .report import Section, write_report
 
     result = dose_matrix(aml_model(), drugs, contexts, readouts, times, reference=reference,
@@ -452,7 +452,7 @@ def _corners(matrix: Any, time: float) -> Any:
     """Return the residuals at no drug, each drug alone at its top dose and all together, one row per context."""
     import pandas as pd
 
-    from .dose_matrix import dose_dims
+    from .matrix import dose_dims
 
     drugs = dose_dims(matrix)
     top = {drug: float(matrix[drug].values[-1]) for drug in drugs}

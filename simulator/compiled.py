@@ -117,10 +117,11 @@ class CompiledModel:
             known = {*self.parameters, *order}
             ready = [name for name, tree in waiting.items() if names_in(tree) <= known]
             if not ready:
-                name, tree = next(iter(waiting.items()))
-                missing = sorted(names_in(tree) - known - waiting.keys())
-                what = f"unknown names {', '.join(missing)}" if missing else "a circular definition"
-                raise InputError(f"{self.name}: the parameter expression {name!r} uses {what}")
+                for name, tree in waiting.items():
+                    if missing := sorted(names_in(tree) - known - waiting.keys()):
+                        known |= {*self.network.observables, TIME}
+                        raise unknown_name(f"name in the expression {name!r}:", missing[0], sorted(known))
+                raise InputError(f"{self.name}: circular definition of {', '.join(waiting)}")
             order += ready
             for name in ready:
                 del waiting[name]
@@ -236,7 +237,7 @@ class CompiledModel:
         At the default rtol of 1e-6 this is 1e-7 of the largest amount; a tighter rtol tightens it in step.
         """
         largest = float(np.max(np.abs(self.initial_amounts()), initial=0.0))
-        return min(1e-7, 0.1 * rtol) * (largest if largest > 0 else 1.0)
+        return min(1e-7, 0.1 * rtol) * (largest if 0 < largest < np.inf else 1.0)
 
     # ---- tables for the kernels ---------------------------------------------------------------------------------
 

@@ -95,7 +95,12 @@ class _Names(ast.NodeTransformer):
                 f"function {name}() with {len(node.args)} argument(s) is not supported in {self.text!r}; "
                 f"supported: {', '.join([*FUNCTIONS, *_SPECIAL])}"
             )
-        return ast.Call(ast.Name(name, ast.Load()), [self.visit(argument) for argument in node.args], [])
+        first, *others = (self.visit(argument) for argument in node.args)
+        if name in ("min", "max") and others:  # of any number: pairwise from here on
+            for other in others:
+                first = ast.Call(ast.Name(name, ast.Load()), [first, other], [])
+            return first
+        return ast.Call(ast.Name(name, ast.Load()), [first, *others], [])
 
 
 def names_in(tree: ast.expr) -> set[str]:
@@ -215,11 +220,7 @@ class _Source(ast.NodeTransformer):
             condition, a, b = arguments
             return _call("where", condition, a, b) if self.arrays else ast.IfExp(condition, a, b)
         if name in ("min", "max"):
-            # two-argument calls, so that NumPy's pairwise functions serve
-            result = arguments[0]
-            for argument in arguments[1:]:
-                result = _call(name, result, argument)
-            return result
+            return _call(name, *arguments)
         return _call(FUNCTIONS[name], *arguments)
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .dose_matrix import dose_dims
+from .matrix import dose_dims
 from .errors import InputError
 
 if TYPE_CHECKING:

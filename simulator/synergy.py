@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .dose_matrix import dose_dims
+from .matrix import dose_dims
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def _excess(
         expected = alone if expected is None else combine(expected, alone)
     assert expected is not None
     excess = (expected - residual).transpose(*residual.dims)
+    excess = excess.assign_coords({name: residual[name] for name in residual.coords})  # with units and roles
     excess.name = name.lower().replace(" ", "_")
     excess.attrs = {"long_name": name, "units": "fraction of control", "note": STRUCTURAL}
     return excess

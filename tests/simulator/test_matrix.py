@@ -1,0 +1,166 @@
+"""The dose matrix: labelled, exact where the answer is known, a fraction of the right control, honest on failure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from helpers import net
+
+from residuum.simulator import CompiledModel, DoseAxis, InputError, Segment, Status, bliss_excess, dose_matrix, hsa_excess
+from residuum.simulator.matrix import to_frame
+
+GRID = [0.0, 1.0, 3.0]
+
+
+def two_independent_drugs() -> CompiledModel:
+    """S at steady state ks / kd; drug 1 blocks synthesis, drug 2 adds to nothing that drug 1 touches.
+
+    P = S1 S2 is read out, with S1 = 1 / (1 + d1) and S2 = 1 / (1 + d2): actions multiply, Bliss excess is zero.
+    """
+    return net(
+        "d1 0; d2 0; kd 1", "S1() 1; S2() 1", "0 1 make1; 1 0 kd; 0 2 make2; 2 0 kd", "one 1; two 2",
+        "make1() kd/(1+d1); make2() kd/(1+d2); P() one*two",
+    )  # fmt: skip
+
+
+def matrix(**changes: Any) -> xr.Dataset:
+    arguments: dict[str, Any] = {
+        "drugs": {"d1": GRID, "d2": GRID},
+        "contexts": {"slow": {"kd": 0.5}, "fast": {"kd": 2.0}},
+        "readouts": ["P", "one"],
+        "times": [1.0, 100.0],
+        **changes,
+    }
+    return dose_matrix(two_independent_drugs(), **arguments)
+
+
+def test_axes_carry_names_and_units() -> None:
+    m = matrix(drugs={"alpha": DoseAxis("d1", GRID, "uM"), "beta": DoseAxis("d2", GRID)})
+    assert m.residual.dims == ("member", "context", "alpha", "beta", "time", "readout")
+    assert m.status.dims == ("member", "context", "alpha", "beta")
+    assert m.alpha.attrs["units"] == "uM" and m.beta.attrs["units"] == "nM"
+    assert m.context.values.tolist() == ["slow", "fast"] and m.attrs["n_runs"] == 20
+
+
+def test_the_late_residual_is_the_closed_form() -> None:
+    d = np.array(GRID)
+    late = matrix().residual.sel(time=100.0, readout="P").isel(member=0)
+    expected = 1 / (1 + d)[:, None] / (1 + d)[None, :]
+    for context in ("slow", "fast"):
+        np.testing.assert_allclose(late.sel(context=context), expected, rtol=1e-5)
+
+
+def test_the_untreated_corner_is_one() -> None:
+    assert np.all(matrix().residual.sel(d1=0.0, d2=0.0) == 1.0)
+
+
+def test_runs_start_in_the_steady_state_without_drugs_unless_a_protocol_says_otherwise() -> None:
+    early = matrix(times=[0.0]).residual
+    assert np.all(early == 1.0)  # nothing has happened yet
+    pulse = matrix(protocol=[Segment(0.0, 1.0), Segment(1.0, 100.0, {"d1": 0.0, "d2": 0.0})])
+    np.testing.assert_allclose(pulse.residual.sel(time=100.0), 1.0, rtol=1e-4)  # washed out
+
+
+def test_a_named_reference_is_the_control_of_all() -> None:
+    own, named = matrix(times=[0.2], protocol=[Segment(0.0, 9.0)]), matrix(times=[0.2], protocol=[Segment(0.0, 9.0)], reference="fast")
+    np.testing.assert_array_equal(own.residual.sel(context="fast"), named.residual.sel(context="fast"))
+    np.testing.assert_array_equal(own.value, named.value)
+    control = named.value.sel(context="fast", d1=0.0, d2=0.0)
+    np.testing.assert_allclose(named.residual.sel(context="slow"), named.value.sel(context="slow") / control)
+
+
+def test_members_are_parameter_sets() -> None:
+    m = matrix(members=[{}, {"kd": 3.0}], contexts={"own": {}})
+    assert m.sizes["member"] == 2
+    early = m.residual.sel(time=1.0, readout="one", d1=3.0, d2=0.0, context="own").values
+    np.testing.assert_allclose(early, 0.25 + 0.75 * np.exp([-1.0, -3.0]), rtol=1e-4)
+
+
+def test_the_tidy_table_has_one_row_per_number() -> None:
+    m = matrix(drugs={"alpha": DoseAxis("d1", GRID), "beta": DoseAxis("d2", GRID)})
+    frame = to_frame(m)
+    assert list(frame.columns) == ["context", "alpha_nM", "beta_nM", "time", "readout", "residual", "status"]
+    assert len(frame) == m.residual.size and set(frame["status"]) == {"OK"}
+
+
+def test_a_matrix_survives_netcdf(tmp_path: Path) -> None:
+    m = matrix()
+    m.to_netcdf(tmp_path / "m.nc", engine="h5netcdf")
+    with xr.open_dataset(tmp_path / "m.nc", engine="h5netcdf") as loaded:
+        xr.testing.assert_equal(loaded, m)
+        assert loaded.attrs["model_hash"] == m.attrs["model_hash"] and loaded.d1.attrs["role"] == "dose"
+
+
+@pytest.mark.fault
+def test_failed_cells_are_nan_counted_and_named() -> None:
+    # X explodes unless the drug holds it
+    model = net("k 1; d 0", "X() 1", "1,1 1,1,1 k; 1 0 d", "X 1")
+    m = dose_matrix(model, {"d": [0.0, 5.0]}, {"c": {}}, ["X"], [4.0], protocol=[Segment(0.0, 9.0)])
+    assert m.attrs["n_failed"] == 2 and "2 failed" in m.attrs["failures"]  # the control and the same cell of the grid
+    assert m.status.values.ravel().tolist()[0] != Status.OK and m.status.values.ravel().tolist()[1] == Status.OK
+    assert np.isnan(m.residual).all()  # no control, no fraction
+    assert np.isfinite(m.value.sel(d=5.0)).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"drugs": {"d1": [0, -1.0]}}, "must not be negative, given -1"),
+        ({"drugs": {"d1": [0, np.nan]}}, "finite"),
+        ({"drugs": {"d1": [3, 1]}}, "must increase"),
+        ({"drugs": {"d1": []}}, "list of finite numbers"),
+        ({"drugs": {"d3": [0, 1]}}, "unknown parameter 'd3': did you mean"),
+        ({"drugs": {}}, "at least one drug"),
+        ({"drugs": {"time": DoseAxis("d1", [0])}}, "cannot be called 'time'"),
+        ({"drugs": {"a": DoseAxis("d1", [0]), "b": DoseAxis("d1", [0])}}, "share one dose parameter"),
+        ({"readouts": ["Q"]}, "unknown readout 'Q'"),
+        ({"readouts": ["ones"]}, "did you mean 'one'"),
+        ({"contexts": {"c": {"kdd": 1.0}}}, "did you mean 'kd'"),
+        ({"times": [2.0, 1.0]}, "times must increase"),
+        ({"reference": "fsat"}, "did you mean 'fast'"),
+        ({"members": []}, "members is empty"),
+    ],
+)
+def test_wrong_input_is_refused_in_words(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError) as error:
+        matrix(**changes)
+    assert says in str(error.value)
+
+
+# ---- synergy ----------------------------------------------------------------------------------------------------
+
+
+def test_independent_actions_have_no_bliss_excess() -> None:
+    excess = bliss_excess(matrix()).sel(time=100.0, readout="P")
+    np.testing.assert_allclose(excess, 0.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("score", [bliss_excess, hsa_excess])
+def test_a_drug_alone_has_no_excess(score: Callable[[xr.Dataset], xr.DataArray]) -> None:
+    excess = score(matrix())
+    for alone in ({"d1": 0.0}, {"d2": 0.0}):
+        np.testing.assert_allclose(excess.sel(alone), 0.0, atol=1e-15)
+
+
+def test_hsa_excess_is_what_is_gained_over_the_better_drug() -> None:
+    r = matrix().residual
+    expected = np.minimum(r.sel(d1=3.0, d2=0.0), r.sel(d1=0.0, d2=1.0)) - r.sel(d1=3.0, d2=1.0)
+    np.testing.assert_allclose(hsa_excess(matrix()).sel(d1=3.0, d2=1.0), expected)
+
+
+def test_synergy_is_unknown_where_a_run_failed() -> None:
+    m = matrix()
+    m.residual.loc[{"context": "slow", "d1": 3.0, "d2": 0.0}] = np.nan
+    for score in (bliss_excess, hsa_excess):
+        assert np.isnan(score(m).sel(context="slow", d1=3.0)).all() and np.isfinite(score(m).sel(context="fast")).all()
+
+
+@pytest.mark.parametrize(("drugs", "says"), [({"d1": GRID}, "two or more"), ({"d1": GRID, "d2": [1.0, 3.0]}, "dose 0")])
+def test_synergy_needs_each_drug_alone(drugs: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        bliss_excess(matrix(drugs=drugs))
