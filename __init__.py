@@ -134,7 +134,7 @@ def dose_matrix(
             "of context name to parameter values"
         )
     parameters = _dose_parameters(tuple(drugs))
-    axes = {drug: DoseAxis(parameters[drug], doses) for drug, doses in drugs.items()}
+    axes = {drug: DoseAxis(parameters[drug], doses, drug=drug) for drug, doses in drugs.items()}
     return matrix_of(compiled, axes, _aml_contexts(contexts, tuple(drugs)), readouts, times, **settings)
 
 

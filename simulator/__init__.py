@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .compiled import CompiledModel, compile_model
-    from .matrix import DoseAxis, dose_matrix
     from .ensemble import SolverOptions, simulate, steady_state
     from .errors import InputError, MissingBioNetGenError, UnknownNameError
+    from .matrix import DoseAxis, dose_matrix
     from .network import ReactionNetwork, from_pysb, parse_net, read_net
     from .protocol import Conditions, Segment
     from .result import Result

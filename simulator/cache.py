@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import warnings
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 SCHEMA = "1"
@@ -43,7 +43,7 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "residuum"
 
 
-@lru_cache(maxsize=None)
+@cache
 def writable_folder(kind: str) -> Path | None:
     """Return the folder of one kind of cache entries, created; `None` after one notice if it cannot be written."""
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,7 +64,9 @@ def read_doses(text: str) -> tuple[str, list[float]]:
     """Return drug and doses (nM) from `"gilteritinib=0,10,100 nM"` or `"gilteritinib=1:100/5"` (0 and 5 log-spaced)."""
     drug, separator, values = text.partition("=")
     if not separator or not values.strip():
-        raise InputError(f"cannot read {text!r}: expected DRUG=DOSES, e.g. gilteritinib=0,10,100 or gilteritinib=1:100/5")
+        raise InputError(
+            f"cannot read {text!r}: expected DRUG=DOSES, e.g. gilteritinib=0,10,100 or gilteritinib=1:100/5"
+        )
     values = values.strip()
     unit = next((u for u in UNITS if values.endswith(u)), "nM")
     values = values.removesuffix(unit).strip()
@@ -72,7 +74,9 @@ def read_doses(text: str) -> tuple[str, list[float]]:
         bounds, _, count = values.partition("/")
         low, high = (read_quantity(v, UNITS, "dose") for v in bounds.split(":", 1))
         if not count.strip().isdigit() or int(count) < 2 or not 0 < low < high:
-            raise InputError(f"cannot read the doses {values!r}: expected LOW:HIGH/N with 0 < LOW < HIGH and N of 2 or more")
+            raise InputError(
+                f"cannot read the doses {values!r}: expected LOW:HIGH/N with 0 < LOW < HIGH and N of 2 or more"
+            )
         doses = [0.0, *np.geomspace(low, high, int(count)).tolist()]
     else:
         doses = [read_quantity(v, UNITS, "dose") for v in values.split(",")]
@@ -127,7 +131,9 @@ def load_model(source: str) -> CompiledModel:
         try:
             module = importlib.import_module(source)
         except ImportError as error:
-            raise InputError(f"cannot load {source!r}: expected aml, FILE.net, FILE.py or a Python module ({error})") from None
+            raise InputError(
+                f"cannot load {source!r}: expected aml, FILE.net, FILE.py or a Python module ({error})"
+            ) from None
     if not hasattr(module, "model"):
         raise InputError(f"{source} defines no `model`; a PySB model file ends up with a variable of that name")
     return compile_model(module.model)
@@ -147,11 +153,15 @@ def writable_folder(path: Path) -> Path:
 
 # ---- shared options ---------------------------------------------------------------------------------------------
 
-ContextOption = Annotated[list[str] | None, typer.Option("--context", "-c", help="Cell and environment; repeat for more.")]
+ContextOption = Annotated[
+    list[str] | None, typer.Option("--context", "-c", help="Cell and environment; repeat for more.")
+]
 ReadoutOption = Annotated[list[str] | None, typer.Option("--readout", "-r", help="What is read out; repeat for more.")]
 RtolOption = Annotated[float, typer.Option(help="Relative tolerance of the integration.")]
 ThreadsOption = Annotated[int | None, typer.Option(help="Threads; all cores if not given.")]
-ProgressOption = Annotated[bool | None, typer.Option("--progress/--no-progress", help="Progress bar (default: on a terminal).")]
+ProgressOption = Annotated[
+    bool | None, typer.Option("--progress/--no-progress", help="Progress bar (default: on a terminal).")
+]
 
 
 def _shown(progress: bool | None) -> bool:
@@ -190,9 +200,13 @@ def _finish(n_failed: int, interrupted: bool, summary: str) -> None:
 
 @app.command()
 def simulate(
-    source: Annotated[str, typer.Argument(help="`aml` (shipped), FILE.net, or a PySB model as FILE.py or module.")] = "aml",
+    source: Annotated[
+        str, typer.Argument(help="`aml` (shipped), FILE.net, or a PySB model as FILE.py or module.")
+    ] = "aml",
     context: ContextOption = None,
-    drug: Annotated[list[str] | None, typer.Option("--drug", "-d", help="DRUG=DOSE, e.g. `gilteritinib=30`; repeat.")] = None,
+    drug: Annotated[
+        list[str] | None, typer.Option("--drug", "-d", help="DRUG=DOSE, e.g. `gilteritinib=30`; repeat.")
+    ] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE of a model parameter; repeat.")] = None,
     times: Annotated[str, typer.Option(help="`2h,24h` or START:END/N; units s, min, h, d.")] = "0:24h/97",
     readout: ReadoutOption = None,
@@ -204,9 +218,9 @@ def simulate(
 ) -> None:
     """Simulate time courses.
 
-    Examples:
+    For example
 
-    `residuum simulate --context flt3-itd --context flt3-itd+stroma --drug gilteritinib=100 --readout pERK --plot perk.png`
+    `residuum simulate --context flt3-itd --context flt3-itd+stroma --drug gilteritinib=100 --plot courses.png`
 
     `residuum simulate mymodel.py --times 0:100/51 --set kf=0.2 --out mymodel.csv`
     """
@@ -234,7 +248,9 @@ def simulate(
             raise InputError("--context and --drug belong to the shipped model; use --set NAME=VALUE with your own")
         conditions = Conditions.from_rows(compiled, {"nominal": settings})
         names = list(readout or compiled.observables)
-    result = run(compiled, t, conditions, observables=names, options=options, threads=threads, progress=_shown(progress))
+    result = run(
+        compiled, t, conditions, observables=names, options=options, threads=threads, progress=_shown(progress)
+    )
     frame = result.to_frame()
     if out is None and plot is None:
         print(frame.to_csv(index=False), end="")
@@ -251,27 +267,34 @@ def simulate(
 
 @app.command()
 def matrix(
-    drug: Annotated[list[str], typer.Option("--drug", "-d", help="DRUG=DOSES in nM: `=0,10,100` or `=1:100/5` (0 and 5 log-spaced); repeat.")],
+    drug: Annotated[
+        list[str],
+        typer.Option("--drug", "-d", help="DRUG=DOSES in nM: `=0,10,100` or `=1:100/5` (0 and 5 log-spaced); repeat."),
+    ],
     context: ContextOption = None,
     readout: ReadoutOption = None,
     at: Annotated[str, typer.Option(help="Times after the drugs are added; units s, min, h, d.")] = "2h",
-    reference: Annotated[str, typer.Option(help="`untreated`, or a context whose untreated cell is the control.")] = "untreated",
-    out: Annotated[Path, typer.Option(help="Folder for matrix.nc, matrix.csv, figures and report.html.")] = Path("matrix"),
+    reference: Annotated[
+        str, typer.Option(help="`untreated`, or a context whose untreated cell is the control.")
+    ] = "untreated",
+    out: Annotated[Path, typer.Option(help="Folder for matrix.nc, matrix.csv, figures and report.html.")] = Path(
+        "matrix"
+    ),
     rtol: RtolOption = 1e-6,
     threads: ThreadsOption = None,
     progress: ProgressOption = None,
 ) -> None:
     """Compute a dose matrix of the shipped model: the signalling left under every combination of doses.
 
-    Example:
+    For example
 
-    `residuum matrix --drug gilteritinib=1:300/6 --drug trametinib=0.3:100/6 --context flt3-itd+stroma --readout pERK --at 2h,24h`
+    `residuum matrix --drug gilteritinib=1:300/6 --drug trametinib=0.3:100/6 --context flt3-itd+stroma --at 24h`
     """
     doses = [read_doses(text) for text in drug]
     if len({name for name, _ in doses}) < len(doses):
         raise InputError("a drug was given twice; give all its doses at once")
-    _matrix_into(writable_folder(out), dict(doses), list(context or CONTEXTS), list(readout or READOUTS), read_times(at),
-                 reference, rtol, threads, _shown(progress), extra=())  # fmt: skip
+    folder, contexts, readouts = writable_folder(out), list(context or CONTEXTS), list(readout or READOUTS)
+    _matrix_into(folder, dict(doses), contexts, readouts, read_times(at), reference, rtol, threads, _shown(progress))
 
 
 @app.command()
@@ -303,7 +326,7 @@ def fit(
     _say(f"wrote {write_report(folder / 'report.html', 'residuum: fit to phospho-values', sections)}")
 
 
-class Listing(str, Enum):
+class Listing(StrEnum):
     """What `residuum models` lists."""
 
     contexts = "contexts"
@@ -397,7 +420,7 @@ def _options(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 def _matrix_into(folder: Path, drugs: dict[str, list[float]], contexts: list[str], readouts: list[str],
                  times: list[float], reference: str, rtol: float, threads: int | None, progress: bool,
-                 extra: Sequence[Any]) -> None:  # fmt: skip
+                 extra: Sequence[Any] = ()) -> None:  # fmt: skip
     """Compute a matrix of the shipped model and write matrix.nc, matrix.csv, figures and report.html."""
     from .. import SolverOptions, aml_model, bliss_excess, dose_matrix, hsa_excess
     from . import plots
@@ -439,7 +462,12 @@ def _matrix_into(folder: Path, drugs: dict[str, list[float]], contexts: list[str
             str(result.attrs["failures"]) + ". Failed runs are grey in figures and empty in tables, never a number.",
         ],
         [arms, *maps],
-        [(f"Fraction left, {_hours(times[0])} after the drugs, at the corners of the matrix", _corners(result, times[0]))],
+        [
+            (
+                f"Fraction left, {_hours(times[0])} after the drugs, at the corners of the matrix",
+                _corners(result, times[0]),
+            )
+        ],
     )
     provenance = [f"{name}: {value}" for name, value in sorted(result.attrs.items()) if name != "failures"]
     report = write_report(folder / "report.html", f"Residual signalling: {' x '.join(drugs)}",

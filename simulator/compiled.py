@@ -56,7 +56,7 @@ def compile_model(
         network = networks.from_pysb(source, cache=cache)
     else:
         raise InputError(
-            f"cannot compile {type(source).__name__}: expected a pysb.Model, a ReactionNetwork or the path of a .net file"
+            f"cannot compile {type(source).__name__}: expected a pysb.Model, a ReactionNetwork or a .net file's path"
         )
     return CompiledModel(network, units or {})
 
@@ -156,10 +156,12 @@ class CompiledModel:
 
     @property
     def n_species(self) -> int:
+        """Number of species."""
         return len(self.species)
 
     @property
     def n_parameters(self) -> int:
+        """Number of parameters that may be set."""
         return len(self.parameters)
 
     def __repr__(self) -> str:
@@ -325,7 +327,9 @@ class _Ragged:
         return np.array(self.pointer, np.int64), np.array(self.index, np.int64), np.array(self.weight, float)
 
 
-def build_tables(network: ReactionNetwork, functions: RateFunctions, rate_names: tuple[str, ...]) -> tuple[Tables, LUPattern]:
+def build_tables(
+    network: ReactionNetwork, functions: RateFunctions, rate_names: tuple[str, ...]
+) -> tuple[Tables, LUPattern]:
     """Return the network as flat tables in elimination order, and that order."""
     from .kernels import Tables
 

@@ -152,7 +152,9 @@ def steady_state(
         raise InputError("steady_state takes conditions without a protocol; put the values into the conditions")
     intervals = [Interval(-np.inf, 0.0, None, equilibrate=True)]
     t = np.array([np.inf])
-    return _run(compiled, conditions, t, intervals, observables, sensitivities, options, threads, progress, "steady state")
+    return _run(
+        compiled, conditions, t, intervals, observables, sensitivities, options, threads, progress, "steady state"
+    )
 
 
 def available_threads() -> int:
@@ -192,7 +194,7 @@ class _Readout:
         self._evaluate = array_function((expressions[name] for name in self.expressions), place, "x, t, v")
 
     def complete(self, kept: Float, times: Float, values: Float) -> Float:
-        """Return values (n, n_times, n_names) from kept sums (n, n_times, n_kept) and parameter values (n, n_values)."""
+        """Return values (n, n_times, n_names) from sums (n, n_times, n_kept) and parameter values (n, n_values)."""
         if not self.expressions:
             return kept[:, :, [self.kept.index(name) for name in self.names]]
         with np.errstate(all="ignore"):

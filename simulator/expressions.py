@@ -195,7 +195,7 @@ def _divide(a: ast.expr, b: ast.expr) -> ast.expr:
 
 
 def _negate(a: ast.expr) -> ast.expr:
-    return ast.Constant(-a.value) if isinstance(a, ast.Constant) else ast.UnaryOp(ast.USub(), a)  # type: ignore
+    return ast.Constant(-a.value) if isinstance(a, ast.Constant) else ast.UnaryOp(ast.USub(), a)  # type: ignore[operator]
 
 
 # ---- generated source -------------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ def kernels_are_cached() -> bool:
     return folder.is_dir() and any(folder.glob("rosenbrock.integrate-*.nbc"))
 
 
-class _Locator(caching._CacheLocator):  # type: ignore[misc, name-defined]
+class _Locator(caching._CacheLocator):
     """Place numba's cache files of this package's kernels (and of generated rate functions) in our folder."""
 
     def __init__(self, folder: Path, source: Path) -> None:
@@ -80,4 +80,4 @@ caching.CacheImpl._locator_classes.insert(0, _Locator)
 
 def kernel(function: F) -> F:
     """Compile `function` to machine code: no Python inside, no GIL, IEEE division, cached where possible."""
-    return numba.njit(error_model="numpy", nogil=True, cache=kernel_folder() is not None)(function)  # type: ignore
+    return numba.njit(error_model="numpy", nogil=True, cache=kernel_folder() is not None)(function)

@@ -1,4 +1,4 @@
-"""Sparse LU with planned diagonal pivots: Jacobian entries in, factors of `shift I - J` and solutions out. Machine code.
+"""Sparse LU with planned diagonal pivots: Jacobian entries in, factors of `shift I - J`, solutions out. Machine code.
 
 Pattern and order come from `ordering.plan_lu`; nothing is allocated and nothing is searched here.
 """

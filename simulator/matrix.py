@@ -36,15 +36,20 @@ class DoseAxis:
     parameter: str
     doses: npt.ArrayLike
     unit: str = "nM"
+    drug: str = ""
 
     def __post_init__(self) -> None:
-        doses = np.atleast_1d(np.asarray(self.doses, float))
+        name = self.drug or self.parameter
+        try:
+            doses = np.atleast_1d(np.asarray(self.doses, float))
+        except (TypeError, ValueError):
+            raise InputError(f"doses of {name} must be numbers, given {self.doses!r}") from None
         if doses.ndim != 1 or not doses.size or not np.all(np.isfinite(doses)):
-            raise InputError(f"doses of {self.parameter} must be a list of finite numbers, given {doses.tolist()}")
+            raise InputError(f"doses of {name} must be a list of finite numbers, given {doses.tolist()}")
         if np.any(doses < 0):
-            raise InputError(f"doses of {self.parameter} must not be negative, given {doses[doses < 0][0]:g}")
+            raise InputError(f"doses of {name} must not be negative, given {doses[doses < 0][0]:g}")
         if np.any(np.diff(doses) <= 0):
-            raise InputError(f"doses of {self.parameter} must increase without repeats, given {doses.tolist()}")
+            raise InputError(f"doses of {name} must increase without repeats, given {doses.tolist()}")
         object.__setattr__(self, "doses", doses)
 
 
@@ -100,9 +105,7 @@ def dose_matrix(
         For wrong names, doses or times, before any run starts.
     """
     t = checked_times(times)
-    axes = {
-        label: axis if isinstance(axis, DoseAxis) else DoseAxis(label, axis) for label, axis in drugs.items()
-    }
+    axes = {label: axis if isinstance(axis, DoseAxis) else DoseAxis(label, axis) for label, axis in drugs.items()}
     _check(compiled, axes, contexts, readouts, reference)
     parameter_sets = [{}] if members is None else list(members)
     if not parameter_sets:
@@ -124,7 +127,9 @@ def dose_matrix(
                 rows[f"{m} | {context} | {label}"] = {**member, **values, **given}
     segments = tuple(protocol) or (Segment(-math.inf, 0.0, zero),)
     conditions = Conditions.from_rows(compiled, rows, segments)
-    result = simulate(compiled, t, conditions, observables=readouts, options=options, threads=threads, progress=progress)
+    result = simulate(
+        compiled, t, conditions, observables=readouts, options=options, threads=threads, progress=progress
+    )
 
     n_controls = shape[0] * shape[1]
     control = result.values[:n_controls].reshape(shape[0], shape[1], *[1] * len(doses), len(t), len(readouts))

@@ -187,7 +187,9 @@ def from_pysb(model: pysb.Model, *, cache: bool = True) -> ReactionNetwork:
     must be generated and BioNetGen or Perl is missing.
     """
     if not model.initials and all(rule.reactant_pattern.complex_patterns for rule in model.rules):
-        raise InputError(f"the PySB model {model.name!r} has no Initial and no synthesis: every amount would stay zero; add one")
+        raise InputError(
+            f"the PySB model {model.name!r} has no Initial and no synthesis: every amount would stay zero; add one"
+        )
     if not model.observables and not model.expressions:
         raise InputError(f"the PySB model {model.name!r} has no Observable: nothing could be read out; add one")
     # `pysb.examples.earm_1_0` and the like: the last part is what a person calls the model

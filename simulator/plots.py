@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from .matrix import dose_dims
 from .errors import InputError
+from .matrix import dose_dims
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe & Ito's colour-blind safe colours (jfly.uni-koeln.de/color, 2008)."""
-LINES = ("-", "--", "-.", ":")
+LINES: tuple[Literal["-", "--", "-.", ":"], ...] = ("-", "--", "-.", ":")
 LEVELS = (0.1, 0.25, 0.5)
 """Residuals at which contours are drawn."""
 FAILED = "#bbbbbb"
@@ -75,7 +75,7 @@ def _dose_ticks(ax: Axes, values: xr.DataArray, x_drug: str, y_drug: str) -> Non
 
 def slice_of(matrix: xr.Dataset | xr.DataArray, *, readout: str, time: float | None = None) -> xr.DataArray:
     """Return the residual of one readout at one time (the last if None); the median over members."""
-    values = matrix["residual"] if "residual" in matrix else matrix
+    values: Any = matrix["residual"] if "residual" in matrix else matrix
     values = values.sel(readout=readout)
     values = values.isel(time=-1) if time is None else values.sel(time=time)
     return values.median("member", keep_attrs=True, skipna=False)
@@ -87,13 +87,13 @@ def matrix_figure(matrix: xr.Dataset, readout: str, *, time: float | None = None
     contexts = [str(c) for c in matrix["context"].values]
     n_columns = min(columns, len(contexts))
     figure, axes = new_figure(n_columns, -(-len(contexts) // n_columns))
-    mesh = None
+    mesh: Any = None
     for ax, context in zip(axes.flat, contexts, strict=False):
         mesh = heat_map(values.sel(context=context), ax)
         ax.set_title(context, fontsize=9)
     for ax in axes.flat[len(contexts) :]:
         ax.set_visible(False)
-    figure.colorbar(mesh, ax=axes, label=f"{readout} left (fraction of {_reference(matrix)})", shrink=0.85)
+    figure.colorbar(mesh, ax=axes, label=f"{readout} left\n(fraction of {_reference(matrix)})", shrink=0.85)
     figure.suptitle(f"Residual {readout} after {_duration(values)}{_failures(matrix)}", fontsize=10)
     return figure
 
@@ -109,12 +109,13 @@ def contour_figure(matrix: xr.Dataset, readout: str, *, level: float = 0.25, tim
     x_drug, y_drug = dose_dims(values)
     for i, context in enumerate(str(c) for c in matrix["context"].values):
         grid = values.sel(context=context).transpose(y_drug, x_drug).values
-        style = {"colors": [PALETTE[i % len(PALETTE)]], "linestyles": [LINES[i % len(LINES)]]}
+        colour, line = PALETTE[i % len(PALETTE)], LINES[i % len(LINES)]
         lowest, highest = np.nanmin(grid, initial=np.inf), np.nanmax(grid, initial=-np.inf)
         note = "" if lowest < level < highest else " (below everywhere)" if highest <= level else " (never reached)"
         if not note:
-            ax.contour(np.arange(grid.shape[1]), np.arange(grid.shape[0]), grid, levels=[level], linewidths=2, **style)
-        handles.append(Line2D([], [], color=style["colors"][0], linestyle=style["linestyles"][0], label=context + note))
+            ax.contour(np.arange(grid.shape[1]), np.arange(grid.shape[0]), grid, levels=[level], linewidths=2,
+                       colors=[colour], linestyles=[line])  # fmt: skip
+        handles.append(Line2D([], [], color=colour, linestyle=line, label=context + note))
     _dose_ticks(ax, values, x_drug, y_drug)
     ax.set_title(f"Doses that leave {level:.0%} of {readout} after {_duration(values)}", fontsize=10)
     ax.legend(handles=handles, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
@@ -122,16 +123,20 @@ def contour_figure(matrix: xr.Dataset, readout: str, *, level: float = 0.25, tim
 
 
 def synergy_figure(excess: Sequence[xr.DataArray], readout: str, *, time: float | None = None) -> Figure:
-    """Return one row of panels per synergy model and one column per context; blue is more than expected."""
+    """Return one row of panels per synergy model and one column per context; purple is more than expected."""
     contexts = [str(c) for c in excess[0]["context"].values]
     figure, axes = new_figure(len(contexts), len(excess))
-    mesh = None
+    mesh: Any = None
+    largest = max(float(np.nanmax(np.abs(slice_of(m, readout=readout, time=time).values), initial=0.0)) for m in excess)
+    bound = max(0.1, np.ceil(10 * largest) / 10)  # at least a tenth, so that noise does not look like synergy
     for row, model in zip(axes, excess, strict=True):
         values = slice_of(model, readout=readout, time=time)
         for ax, context in zip(row, contexts, strict=True):
-            mesh = heat_map(values.sel(context=context), ax, limits=(-1, 1), colours="PuOr", levels=())
+            mesh = heat_map(values.sel(context=context), ax, limits=(-bound, bound), colours="PuOr", levels=())
             ax.set_title(f"{model.attrs['long_name']}, {context}", fontsize=8)
-    figure.colorbar(mesh, ax=axes, label=f"excess silencing of {readout}\n(fraction of control; > 0: synergy)", shrink=0.8)
+    figure.colorbar(
+        mesh, ax=axes, label=f"excess silencing of {readout}\n(fraction of control; > 0: synergy)", shrink=0.8
+    )
     return figure
 
 

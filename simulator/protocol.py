@@ -86,9 +86,7 @@ class Conditions:
         return cls(tuple(rows), p, tuple(protocol))
 
     @classmethod
-    def from_table(
-        cls, compiled: CompiledModel, frame: pd.DataFrame, protocol: Sequence[Segment] = ()
-    ) -> Conditions:
+    def from_table(cls, compiled: CompiledModel, frame: pd.DataFrame, protocol: Sequence[Segment] = ()) -> Conditions:
         """Return one condition per row of a table: a column `name` (optional) and columns named by parameters."""
         names = [str(n) for n in (frame["name"] if "name" in frame else frame.index)]
         columns = [column for column in frame.columns if column != "name"]
@@ -172,7 +170,9 @@ def timeline(protocol: Sequence[Segment], times: Float) -> list[Interval]:
     return intervals
 
 
-def segment_parameters(compiled: CompiledModel, parameters: Float, segment: Segment | None, rows: Iterable[int]) -> Float:
+def segment_parameters(
+    compiled: CompiledModel, parameters: Float, segment: Segment | None, rows: Iterable[int]
+) -> Float:
     """Return the parameters (n, n_parameters) of the conditions numbered `rows` while `segment` is active."""
     if segment is None or not segment.set:
         return parameters
@@ -194,7 +194,9 @@ def check_protocol(compiled: CompiledModel, conditions: Conditions) -> None:
     if len(bad):
         i, j = bad[0]
         value = conditions.parameters[i, j]
-        raise InputError(f"{compiled.parameters[j]} in condition {conditions.names[i]!r} is {value}, expected a finite number")
+        raise InputError(
+            f"{compiled.parameters[j]} in condition {conditions.names[i]!r} is {value}, expected a finite number"
+        )
     for segment in conditions.protocol:
         for name, value in segment.set.items():
             compiled.parameter_index(name)

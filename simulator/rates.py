@@ -77,7 +77,9 @@ def rate_functions(
     inputs = tuple(name for name in observables if name in used)
     place = {name: f"values[{index}]" for name, index in value_index.items()}
     place |= {name: f"x[{i}]" for i, name in enumerate(inputs, start=1)} | {TIME: "x[0]"}
-    value_lines, partial_lines, partials = [], [], []
+    value_lines: list[str] = []
+    partial_lines: list[str] = []
+    partials: list[tuple[int, int]] = []
     for r, tree in enumerate(trees):
         value_lines.append(f"    out[{r}] = {source_of(tree, place, arrays=False)}")
         for o, name in enumerate((TIME, *inputs), start=-1):

@@ -22,16 +22,19 @@ h1 { font-size: 1.7rem; line-height: 1.2; } h2 { margin-top: 2.2rem; border-bott
 figure { margin: 1.2rem 0; } img { max-width: 100%; height: auto; } figcaption { color: #444; font-size: .9rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; margin: 1rem 0; }
 th, td { border: 1px solid #ccc; padding: .25rem .6rem; text-align: right; }
-th { background: #f2f2f2; } td.text, th.text { text-align: left; } caption { text-align: left; font-weight: 600; padding: .3rem 0; }
+th { background: #f2f2f2; } td.text, th.text { text-align: left; }
+caption { text-align: left; font-weight: 600; padding: .3rem 0; }
 </style></head><body>
 <h1>{{ title }}</h1>
 {% for section in sections %}<h2>{{ section.title }}</h2>
 {% for paragraph in section.paragraphs %}<p>{{ paragraph }}</p>
-{% endfor %}{% for caption, data in section.images %}<figure><img alt="{{ caption }}" src="data:image/png;base64,{{ data }}">
+{% endfor %}{% for caption, data in section.images %}<figure>
+<img alt="{{ caption }}" src="data:image/png;base64,{{ data }}">
 <figcaption>{{ caption }}</figcaption></figure>
 {% endfor %}{% for caption, table in section.tables %}<div class="scroll"><table><caption>{{ caption }}</caption>
 <tr>{% for name in table.columns %}<th class="{{ table.kinds[loop.index0] }}">{{ name }}</th>{% endfor %}</tr>
-{% for row in table.rows %}<tr>{% for cell in row %}<td class="{{ table.kinds[loop.index0] }}">{{ cell }}</td>{% endfor %}</tr>
+{% for row in table.rows %}<tr>
+{% for cell in row %}<td class="{{ table.kinds[loop.index0] }}">{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</table></div>
 {% endfor %}{% endfor %}</body></html>
 """

@@ -265,7 +265,9 @@ def integrate(
             counts[CULPRIT] = culprit
             growth = 0.25
         else:
-            growth = min(LARGEST_GROWTH, max(LARGEST_SHRINK, SAFETY * (err + 1e-14) ** (-1.0 / (method.error_order + 1))))
+            growth = min(
+                LARGEST_GROWTH, max(LARGEST_SHRINK, SAFETY * (err + 1e-14) ** (-1.0 / (method.error_order + 1)))
+            )
             if err > 1.0:
                 reason = TOO_STIFF
                 counts[CULPRIT] = culprit

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .matrix import dose_dims
 from .errors import InputError
+from .matrix import dose_dims
 
 if TYPE_CHECKING:
     import xarray as xr
 
 STRUCTURAL = (
-    "Two inhibitors of one cascade are Bliss-synergistic on its end product almost by construction; "
-    "an excess on pERK from a FLT3 and a MEK inhibitor is no evidence of synergy in survival."
+    "Where two drugs act on one cascade, the Bliss excess on its end product mostly follows from the wiring (two "
+    "partial blocks in series): it is a property of the pathway, and no evidence of synergy in survival."
 )
 
 

@@ -40,7 +40,7 @@ class RosenbrockTableau:
     def __post_init__(self) -> None:
         s = len(self.a)
         # a = A G^-1, c = I/gamma - G^-1, with A the explicit and G the implicit coefficients of the method
-        implicit = np.linalg.inv(np.eye(s) / self.gamma - self.c)
+        implicit = np.linalg.inv(np.eye(s) / self.gamma - self.c).astype(np.float64)
         explicit = self.a @ implicit
         object.__setattr__(self, "alpha", explicit.sum(axis=1))
         object.__setattr__(self, "gamma_sums", implicit.sum(axis=1))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from residuum.simulator import CompiledModel, compile_model, parse_net
+from residuum.simulator import CompiledModel, compile_model, dose_matrix, parse_net
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Float = npt.NDArray[np.float64]
 
@@ -72,3 +75,28 @@ def conserved_totals(compiled: CompiledModel) -> Float:
     u, s, _ = np.linalg.svd(changes)
     rank = int(np.sum(s > 1e-10 * s.max()))
     return u[:, rank:].T
+
+
+GRID = [0.0, 1.0, 3.0]
+
+
+def two_independent_drugs() -> CompiledModel:
+    """S at steady state ks / kd; drug 1 blocks synthesis, drug 2 adds to nothing that drug 1 touches.
+
+    P = S1 S2 is read out, with S1 = 1 / (1 + d1) and S2 = 1 / (1 + d2): actions multiply, Bliss excess is zero.
+    """
+    return net(
+        "d1 0; d2 0; kd 1", "S1() 1; S2() 1", "0 1 make1; 1 0 kd; 0 2 make2; 2 0 kd", "one 1; two 2",
+        "make1() kd/(1+d1); make2() kd/(1+d2); P() one*two",
+    )  # fmt: skip
+
+
+def small_matrix(**changes: Any) -> xr.Dataset:
+    arguments: dict[str, Any] = {
+        "drugs": {"d1": GRID, "d2": GRID},
+        "contexts": {"slow": {"kd": 0.5}, "fast": {"kd": 2.0}},
+        "readouts": ["P", "one"],
+        "times": [1.0, 100.0],
+        **changes,
+    }
+    return dose_matrix(two_independent_drugs(), **arguments)

@@ -66,7 +66,9 @@ def test_a_stop_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: p
 
 def test_every_kernel_file_decides_the_name_of_the_cache() -> None:
     folder = Path(kernel_cache.__file__).parent
-    using = {path.name for path in folder.glob("*.py") if "@kernel" in path.read_text() or "@intrinsic" in path.read_text()}
+    using = {
+        path.name for path in folder.glob("*.py") if "@kernel" in path.read_text() or "@intrinsic" in path.read_text()
+    }
     assert using - {"kernel_cache.py"} <= set(kernel_cache.KERNEL_FILES)
 
 

@@ -61,7 +61,14 @@ def test_substitution_leaves_the_original_as_it_was() -> None:
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("foo(x)", "foo"), ("x +", "cannot read"), ("x $ y", "'$'"), ("exp(x,y)", "exp"), ("if(x,y)", "if"), ("a[0]", r"\[")],
+    [
+        ("foo(x)", "foo"),
+        ("x +", "cannot read"),
+        ("x $ y", "'$'"),
+        ("exp(x,y)", "exp"),
+        ("if(x,y)", "if"),
+        ("a[0]", r"\["),
+    ],
 )
 def test_what_is_not_supported_is_refused_by_name(text: str, says: str) -> None:
     with pytest.raises(InputError, match=says.replace("$", r"\$")):

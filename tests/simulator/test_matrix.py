@@ -9,34 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from helpers import net
+from helpers import GRID, net
+from helpers import small_matrix as matrix
 
-from residuum.simulator import CompiledModel, DoseAxis, InputError, Segment, Status, bliss_excess, dose_matrix, hsa_excess
+from residuum.simulator import (
+    DoseAxis,
+    InputError,
+    Segment,
+    Status,
+    bliss_excess,
+    dose_matrix,
+    hsa_excess,
+)
 from residuum.simulator.matrix import to_frame
-
-GRID = [0.0, 1.0, 3.0]
-
-
-def two_independent_drugs() -> CompiledModel:
-    """S at steady state ks / kd; drug 1 blocks synthesis, drug 2 adds to nothing that drug 1 touches.
-
-    P = S1 S2 is read out, with S1 = 1 / (1 + d1) and S2 = 1 / (1 + d2): actions multiply, Bliss excess is zero.
-    """
-    return net(
-        "d1 0; d2 0; kd 1", "S1() 1; S2() 1", "0 1 make1; 1 0 kd; 0 2 make2; 2 0 kd", "one 1; two 2",
-        "make1() kd/(1+d1); make2() kd/(1+d2); P() one*two",
-    )  # fmt: skip
-
-
-def matrix(**changes: Any) -> xr.Dataset:
-    arguments: dict[str, Any] = {
-        "drugs": {"d1": GRID, "d2": GRID},
-        "contexts": {"slow": {"kd": 0.5}, "fast": {"kd": 2.0}},
-        "readouts": ["P", "one"],
-        "times": [1.0, 100.0],
-        **changes,
-    }
-    return dose_matrix(two_independent_drugs(), **arguments)
 
 
 def test_axes_carry_names_and_units() -> None:
@@ -67,7 +52,10 @@ def test_runs_start_in_the_steady_state_without_drugs_unless_a_protocol_says_oth
 
 
 def test_a_named_reference_is_the_control_of_all() -> None:
-    own, named = matrix(times=[0.2], protocol=[Segment(0.0, 9.0)]), matrix(times=[0.2], protocol=[Segment(0.0, 9.0)], reference="fast")
+    own, named = (
+        matrix(times=[0.2], protocol=[Segment(0.0, 9.0)]),
+        matrix(times=[0.2], protocol=[Segment(0.0, 9.0)], reference="fast"),
+    )
     np.testing.assert_array_equal(own.residual.sel(context="fast"), named.residual.sel(context="fast"))
     np.testing.assert_array_equal(own.value, named.value)
     control = named.value.sel(context="fast", d1=0.0, d2=0.0)

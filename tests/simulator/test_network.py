@@ -113,7 +113,6 @@ def test_published_networks_are_read(shared: Path) -> None:
     assert sizes["egfr_net"] == (356, 3749)
 
 
-
 # ---- PySB -------------------------------------------------------------------------------------------------------
 
 

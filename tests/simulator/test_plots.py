@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import decay
-from test_matrix import GRID, matrix
+from helpers import GRID, decay
+from helpers import small_matrix as matrix
 
 from residuum.simulator import Conditions, DoseAxis, InputError, bliss_excess, hsa_excess, plots, simulate
 from residuum.simulator.report import Section, write_report
@@ -51,7 +51,7 @@ def test_a_time_course_names_failed_runs() -> None:
     compiled = decay()
     result = simulate(compiled, [0.0, 1.0], Conditions.product(compiled, k=[1.0, 2.0]))
     result.status[1] = 3
-    figure, axes = plots.new_figure()
+    _, axes = plots.new_figure()
     ax = plots.time_course(result, "A", axes[0, 0], unit_time="s", unit="nM")
     assert ax.get_xlabel() == "time (s)" and ax.get_ylabel() == "A (nM)"
     assert "k=2 (not_finite)" in [text.get_text() for text in ax.get_legend().get_texts()]
@@ -68,7 +68,9 @@ def test_a_report_is_one_file_that_needs_nothing_else(tmp_path: Path) -> None:
     picture = plots.save(plots.matrix_figure(m, "P"), tmp_path / "m.png")
     table = m.residual.sel(readout="P", time=1.0).isel(member=0).to_dataframe().reset_index()[["context", "residual"]]
     table.loc[0, "residual"] = np.nan
-    page = write_report(tmp_path / "r.html", "A <title>", [Section("One", ["<b>text</b>"], [("P", picture)], [("t", table)])])
+    page = write_report(
+        tmp_path / "r.html", "A <title>", [Section("One", ["<b>text</b>"], [("P", picture)], [("t", table)])]
+    )
     html = page.read_text()
     assert "A &lt;title&gt;" in html and "&lt;b&gt;" in html and "data:image/png;base64," in html
-    assert ">failed<" in html and "src=\"http" not in html and "href=" not in html
+    assert ">failed<" in html and 'src="http' not in html and "href=" not in html

@@ -1,0 +1,74 @@
+# Everything runs in $(VENV), made on first use from PYTHON:
+#   make test PYTHON=python3.12        another interpreter
+#   make test VENV=build/other-venv    another place
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+
+bin := $(VENV)/bin
+link := build/typecheck/residuum
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test check-all lint types contracts bench docs clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# One stamp per set of extras; a set is installed again when pyproject.toml or the interpreter's stamp changes.
+$(VENV)/.stamp-python:
+	@command -v $(PYTHON) >/dev/null || { echo "residuum needs Python 3.11 or later, and '$(PYTHON)' was not found: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "residuum needs Python 3.11 or later, and $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.11")'
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.stamp-core: $(VENV)/.stamp-python pyproject.toml
+	$(bin)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.stamp-dev: $(VENV)/.stamp-python pyproject.toml
+	$(bin)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.stamp-core
+
+$(VENV)/.stamp-bng: $(VENV)/.stamp-python pyproject.toml
+	$(bin)/python -m pip install --quiet --editable '.[dev,bng]'
+	@touch $@ $(VENV)/.stamp-dev $(VENV)/.stamp-core
+
+$(VENV)/.stamp-docs: $(VENV)/.stamp-python pyproject.toml
+	$(bin)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@ $(VENV)/.stamp-core
+
+env: $(VENV)/.stamp-dev  ## a development environment in .venv
+
+demo: $(VENV)/.stamp-core  ## a small dose matrix in demo/ (no Perl, no compiler)
+	$(bin)/residuum demo --out demo
+
+test: $(VENV)/.stamp-bng  ## the fast tests
+	$(bin)/python -m pytest $(PYTEST_ARGS)
+
+check-all: lint types contracts $(VENV)/.stamp-bng  ## lint, types, import contracts and every test, slow ones too
+	$(bin)/python -m pytest -m "not peers" $(PYTEST_ARGS)
+
+lint: $(VENV)/.stamp-dev  ## style
+	$(bin)/ruff check .
+
+types: $(VENV)/.stamp-dev  ## static types
+	@mkdir -p $(dir $(link)) && ln -sfn ../.. $(link)
+	$(bin)/mypy -p residuum
+
+contracts: $(VENV)/.stamp-dev  ## which folder may import which
+	$(bin)/lint-imports
+
+bench: $(VENV)/.stamp-core  ## the benchmarks, into benchmarks/results/
+	@mkdir -p benchmarks/results
+	@set -e; for script in benchmarks/*.py; do \
+	    [ -e "$$script" ] || { echo "no benchmark yet: see benchmarks/README.md"; break; }; \
+	    echo "$$script"; $(bin)/python "$$script"; \
+	done
+
+docs: $(VENV)/.stamp-docs  ## the manual, into build/docs/
+	$(bin)/python -m sphinx -W --keep-going -q -b html docs build/docs
+
+clean:  ## removes what the other targets made, the environment too
+	rm -rf $(VENV) build dist demo benchmarks/results *.egg-info .pytest_cache .hypothesis .ruff_cache .import_linter_cache
+	find models simulator fitting tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
