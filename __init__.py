@@ -143,7 +143,7 @@ def aml_problem() -> Problem:
     from . import models
     from .fitting import read_problem
 
-    return read_problem(aml_model(), models.network_path().parent, resolve=_aml_condition)
+    return read_problem(aml_model(), models.network_path().parent / "baf3", resolve=_aml_condition)
 
 
 def aml_tables() -> dict[str, pd.DataFrame]:

@@ -454,14 +454,14 @@ def _matrix_into(folder: Path, drugs: dict[str, list[float]], contexts: list[str
         path = folder / "arms.png"
         plots.save(plots.bars_figure(result, readouts, time=times[0]), path)
         arms = ("Each drug alone and all together, at the highest doses.", path)
-    first = Section(
-        "What is left",
+    short = Section(
+        "In short",
         [
             "Each cell is brought to steady state without drugs; the drugs are then present at constant free "
             "concentrations. Numbers are fractions of the untreated cell in the same context and at the same time.",
-            str(result.attrs["failures"]) + ". Failed runs are grey in figures and empty in tables, never a number.",
+            str(result.attrs["failures"]) + ". Failed runs are grey in figures and a dash in tables, never a number.",
         ],
-        [arms, *maps],
+        [arms],
         [
             (
                 f"Fraction left, {_hours(times[0])} after the drugs, at the corners of the matrix",
@@ -470,8 +470,9 @@ def _matrix_into(folder: Path, drugs: dict[str, list[float]], contexts: list[str
         ],
     )
     provenance = [f"{name}: {value}" for name, value in sorted(result.attrs.items()) if name != "failures"]
-    report = write_report(folder / "report.html", f"Residual signalling: {' x '.join(drugs)}",
-                          [first, *sections, *extra, Section("Provenance", provenance)])  # fmt: skip
+    matrices = [Section("Dose matrices", (), maps)] if maps else []
+    parts = [short, *matrices, *sections, *extra, Section("Provenance", provenance)]
+    report = write_report(folder / "report.html", f"Residual signalling: {' x '.join(drugs)}", parts)
     _say(f"wrote {folder / 'matrix.nc'}, {folder / 'matrix.csv'}, figures and {report}")
     _finish(int(result.attrs["n_failed"]), bool(result.attrs["interrupted"]), str(result.attrs["failures"]))
 
@@ -497,9 +498,40 @@ def _corners(matrix: Any, time: float) -> Any:
 
 def _fit_into(folder: Path, starts: int, seed: int, progress: bool) -> list[Any]:
     """Fit the shipped problem, write its tables and figure, and return the report's section about it."""
-    from .. import aml_fit
+    from .. import aml_problem
+    from .. import fit as search
+    from . import plots
+    from .report import Section
 
-    return aml_fit(folder, starts=starts, seed=seed, progress=progress)
+    problem = aml_problem()
+    result = search(problem, starts=starts, seed=seed, progress=progress)
+    written = result.save(folder / "fit")
+    path = folder / "fit.png"
+    plots.save(result.plot().flat[0].figure, path)
+    _say(f"wrote {', '.join(str(p) for p in written)} and {path}")
+    typical = {name: f"{fold:.2f}" for name, fold in result.typical_fold().items()}
+    words = [
+        f"{result.n_data} raw values of two Ba/F3 lines and {result.n_free} estimated parameters, {result.n_priors} of "
+        f"them with informative priors: the table says which of them the data determine. Search: {result.message}.",
+        f"Typical factor between model and measurement: {typical['at_nominal']} before, {typical['fitted']} after.",
+        "The dose matrices here use the nominal parameters of their contexts, not this fit, which is of Ba/F3 lines.",
+        *(f"{subject}: {note}" for subject, note in result.notes),
+    ]
+    if len(result.validation):
+        words.append(
+            f"Held out (both inhibitors together), typical factor: model {typical['predicted']}, copy of the first "
+            f"single agent {typical['copy_of_first']}, best single agent {typical['best_single_agent']}."
+        )
+    columns = ["parameter", "value", "nominal", "prior_sd", "fit_sd", "determined_by", "source"]
+    shown = ["observable", "panel", "label", "measured", "at_nominal", "fitted", "fold"]
+    tables = [("Estimated parameters", result.parameters[columns]), ("Fitted values", result.fitted[shown])]
+    if len(result.validation):
+        held_out = ["observable", "panel", "label", "measured", "predicted", "copy_of_first", "best_single_agent"]
+        tables.append(("Held out: not fitted", result.validation[held_out]))
+    if result.stopped:
+        _say("the fit was stopped: the best point so far was written")
+        raise typer.Exit(INTERRUPTED)
+    return [Section("Fit to published phospho-values", words, [("Measured and fitted, raw values.", path)], tables)]
 
 
 def _replace(path: Path, write: Any) -> None:

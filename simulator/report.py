@@ -76,7 +76,7 @@ def write_report(path: Path, title: str, sections: Sequence[Section]) -> Path:
 def _cells(frame: pd.DataFrame) -> dict[str, list[object]]:
     def shown(value: object) -> str:
         if isinstance(value, float):
-            return "failed" if value != value else f"{value:.3g}"
+            return "–" if value != value else f"{value:.3g}"
         return str(value)
 
     numeric = [frame[column].dtype.kind in "fiu" for column in frame.columns]

@@ -73,4 +73,4 @@ def test_a_report_is_one_file_that_needs_nothing_else(tmp_path: Path) -> None:
     )
     html = page.read_text()
     assert "A &lt;title&gt;" in html and "&lt;b&gt;" in html and "data:image/png;base64," in html
-    assert ">failed<" in html and 'src="http' not in html and "href=" not in html
+    assert ">–<" in html and 'src="http' not in html and "href=" not in html

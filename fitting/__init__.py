@@ -1,0 +1,40 @@
+"""Fitting: PEtab tables and a compiled model in; an objective, its best parameters and a figure out.
+
+A problem is five tables (conditions, experiments, measurements, observables, parameters). `fitting` knows parameters
+of compiled models only: names of drugs and contexts in a conditions table are resolved by a function of the caller.
+What is not listed here is private. Names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .objective import Evaluation, Problem, read_problem
+    from .plots import plot_fit
+    from .result import Fit
+    from .search import fit
+    from .tables import Tables, read_tables
+
+_HOME = {
+    "Evaluation": "objective", "Problem": "objective", "read_problem": "objective",
+    "plot_fit": "plots",
+    "Fit": "result",
+    "fit": "search",
+    "Tables": "tables", "read_tables": "tables",
+}  # fmt: skip
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

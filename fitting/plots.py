@@ -1,0 +1,136 @@
+"""A fit and axes in; measured against fitted values, one panel per observable and panel name, drawn on the axes out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..simulator.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .result import Fit
+
+# Okabe and Ito's colours, told apart with any colour vision
+MEASURED, FITTED, NOMINAL, FLOOR = "#000000", "#0072B2", "#999999", "#D55E00"
+
+
+def plot_fit(fit: Fit, axes: Any = None) -> Any:
+    """Draw the fit: points are measured, bars fitted, grey bars the nominal point, the dashed line the assay's floor.
+
+    Filled points were fitted; open points were held out, and the open bar beside them is a prediction. Error bars
+    are the assumed noise (one standard deviation).
+
+    Parameters
+    ----------
+    fit
+        What `fit` returned.
+    axes : array of Axes (n_observables, n_panels)
+        Where to draw; a new figure if None.
+
+    Returns
+    -------
+    array of Axes (n_observables, n_panels)
+    """
+    table = fit.to_frame()
+    observables, panels = list(dict.fromkeys(table["observable"])), list(dict.fromkeys(table["panel"]))
+    axes = _grid(axes, len(observables), len(panels))
+    for i, observable in enumerate(observables):
+        for j, panel in enumerate(panels):
+            rows = table[(table["observable"] == observable) & (table["panel"] == panel)].reset_index(drop=True)
+            _draw(axes[i, j], rows)
+            axes[i, j].set_title(f"{observable}, {panel}" if panel else observable, fontsize="medium", loc="left")
+            if j == 0:
+                unit = rows["unit"].iloc[0] if len(rows) else ""
+                axes[i, j].set_ylabel(unit or "as measured")
+            if i < len(observables) - 1 and _same_labels(table, observables, panel):
+                axes[i, j].tick_params(labelbottom=False)
+    handles = axes[0, 0].get_legend_handles_labels()
+    for axis in axes.flat[1:]:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            if label not in handles[1]:
+                handles[0].append(handle)
+                handles[1].append(label)
+    figure = axes[0, 0].figure
+    figure.legend(*handles, loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    typical = fit.typical_fold()
+    unfinished = "" if fit.converged else f"{fit.message}\n"
+    figure.suptitle(
+        f"{unfinished}{fit.n_data} measurements fitted, {fit.n_free} parameters, {fit.n_priors} of them with priors\n"
+        f"model / measured typically {typical['at_nominal']:.2f}-fold (nominal), {typical['fitted']:.2f}-fold (fitted)",
+        fontsize="medium",
+    )
+    return axes
+
+
+def _grid(axes: Any, n_rows: int, n_columns: int) -> Any:
+    if axes is None:
+        import matplotlib.pyplot as plt
+
+        _, axes = plt.subplots(
+            n_rows, n_columns, figsize=(1.2 + 3.6 * n_columns, 2.0 + 2.3 * n_rows), squeeze=False, sharey="row",
+            layout="constrained",
+        )  # fmt: skip
+    axes = np.atleast_2d(np.asarray(axes, dtype=object))
+    if axes.shape != (n_rows, n_columns):
+        raise InputError(f"the fit needs axes of shape {(n_rows, n_columns)} (observables, panels), given {axes.shape}")
+    return axes
+
+
+def _same_labels(table: pd.DataFrame, observables: list[str], panel: str) -> bool:
+    in_panel = table[table["panel"] == panel]
+    shown = [tuple(in_panel.loc[in_panel["observable"] == name, "label"]) for name in observables]
+    return len(set(shown)) == 1
+
+
+def _draw(axis: Any, rows: pd.DataFrame) -> None:
+    """Draw one panel."""
+    measured, x = rows["measured"].to_numpy(float), np.arange(len(rows), dtype=float)
+    log = (rows["noise"] == "log-normal").to_numpy()
+    sd = rows["noise_sd"].to_numpy(float)
+    low = np.where(log, measured * (1 - np.exp(-np.where(log, sd, 0))), sd)
+    high = np.where(log, measured * (np.exp(np.where(log, sd, 0)) - 1), sd)
+    if len(rows) and log.all():
+        _logarithmic(axis)
+    half = 0.3
+    axis.hlines(
+        rows["at_nominal"], x - half, x + half, colors=NOMINAL, lw=1.5, label="model, nominal (offset, scale fitted)"
+    )
+    for held_out, style, words in ((False, "-", "model, fitted"), (True, (0, (1.5, 1)), "model, predicted")):
+        chosen = (rows["role"] == "validation").to_numpy() == held_out
+        if not chosen.any():
+            continue
+        axis.hlines(
+            rows["fitted"][chosen],
+            x[chosen] - half,
+            x[chosen] + half,
+            colors=FITTED,
+            lw=3,
+            linestyles=style,
+            label=words,
+        )
+        axis.errorbar(
+            x[chosen], measured[chosen], yerr=[low[chosen], high[chosen]], fmt="o", ms=6, color=MEASURED, lw=1,
+            capsize=2, mfc="white" if held_out else MEASURED,
+            label="measured, held out" if held_out else "measured, fitted (bars: assumed noise)", zorder=3,
+        )  # fmt: skip
+    floors = rows["floor"].to_numpy(float)
+    if len(floors) and np.all(floors == floors[0]) and floors[0] > 0:
+        axis.axhline(floors[0], color=FLOOR, lw=1, ls="--", label="assay floor (fitted offset)", zorder=0)
+    failed = (rows["failure"] != "").to_numpy()
+    for where in x[failed]:
+        axis.annotate("failed", (where, measured[int(where)]), rotation=90, fontsize="small", color=FLOOR)
+    axis.set_xticks(x, rows["label"], rotation=30, ha="right", fontsize="small")
+    axis.set_xlim(-0.6, len(rows) - 0.4)
+
+
+def _logarithmic(axis: Any) -> None:
+    """Use a logarithmic axis with plain numbers at 1, 2 and 5."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.yaxis.set_minor_formatter(NullFormatter())

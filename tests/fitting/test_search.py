@@ -1,0 +1,149 @@
+"""Laws of the search: known parameters come back, priors alone give priors, validation rows have no say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from residuum.fitting import fit
+from residuum.fitting.result import spread
+from residuum.simulator import InputError, SolverOptions
+
+
+def test_known_parameters_are_recovered(frames: Any, make: Callable, truth: dict[str, float]) -> None:
+    frames["parameters"]["priorDistribution"] = "uniform"
+    done = fit(make(frames), progress=False)
+    assert done.converged and not done.stopped
+    # noiseless data from the closed form, the solver's rtol at 1e-9
+    assert done.values == pytest.approx(truth, rel=1e-3)
+    assert done.loss < 1e-6 < 50 < done.loss_nominal
+
+
+def test_several_starts_find_the_same_and_are_reproducible(frames: Any, make: Callable) -> None:
+    first = fit(make(frames), starts=3, seed=5, progress=False)
+    again = fit(make(frames), starts=3, seed=5, progress=False)
+    more = fit(make(frames), starts=4, seed=5, progress=False)
+    assert first.starts.equals(again.starts)
+    assert list(more.starts["loss_at_start"][:3]) == list(first.starts["loss_at_start"])
+    assert first.loss == first.starts["loss"].min()
+    other = fit(make(frames), starts=2, seed=6, progress=False)
+    assert other.starts["loss_at_start"][1] != first.starts["loss_at_start"][1]
+
+
+def test_priors_alone_give_the_priors(frames: Any, make: Callable) -> None:
+    frames["parameters"].loc[5, "nominalValue"] = 1e6  # noise beyond all data
+    frames["parameters"].loc[2, "priorParameters"] = f"{np.log(0.2)}; 0.7"
+    done = fit(make(frames), progress=False)
+    assert done.values["gain_a"] == pytest.approx(0.2, rel=1e-3)
+    table = done.parameters.set_index("parameter")
+    assert list(table.loc[["gain_a", "gain_b", "kd"], "determined_by"]) == ["prior"] * 3
+    assert table.loc["gain_a", "fit_sd"] == pytest.approx(table.loc["gain_a", "prior_sd"], rel=1e-3)
+
+
+def test_what_the_data_decide_is_said(frames: Any, make: Callable) -> None:
+    assert set(fit(make(frames), progress=False).parameters["determined_by"]) == {"data"}
+
+
+def test_validation_rows_never_move_the_optimum(frames: Any, make: Callable) -> None:
+    frames["measurements"].loc[[4, 9], "role"] = "validation"
+    first = fit(make(frames), progress=False)
+    frames["measurements"].loc[[4, 9], "measurement"] = 1e6
+    second = fit(make(frames), progress=False)
+    assert np.array_equal(first.theta, second.theta)
+    assert list(second.validation["measured"]) == [1e6, 1e6]
+
+
+def test_the_order_of_rows_does_not_move_the_optimum(frames: Any, make: Callable) -> None:
+    first = fit(make(frames), progress=False)
+    mixed = {name: frame.sample(frac=1, random_state=7).reset_index(drop=True) for name, frame in frames.items()}
+    assert fit(make(mixed), progress=False).values == pytest.approx(first.values, rel=1e-3)
+
+
+def test_a_parameter_at_its_bound_is_flagged(frames: Any, make: Callable) -> None:
+    frames["parameters"].loc[4, ["lowerBound", "nominalValue"]] = [8.0, 10.0]  # the true kd is 4
+    table = fit(make(frames), progress=False).parameters.set_index("parameter")
+    assert table.loc["kd", "at_bound"] == "lower"
+    assert table.loc["gain_b", "at_bound"] == ""
+
+
+def test_the_spread_is_that_of_linear_least_squares() -> None:
+    jacobian = np.array([[2.0, 0.0], [0.0, 0.5], [1.0, 0.0]])
+    assert spread(jacobian) == pytest.approx([1 / np.sqrt(5), 2.0])
+    assert spread(np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])) == pytest.approx([1.0, np.inf, np.inf])
+
+
+@pytest.mark.fault
+def test_stopping_returns_the_best_so_far(
+    frames: Any, make: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    problem = make(frames)
+    evaluate, calls = problem.evaluate, []
+
+    def until_the_third(theta: np.ndarray, **settings: Any) -> Any:
+        calls.append(theta)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return evaluate(theta, **settings)
+
+    monkeypatch.setattr(problem, "evaluate", until_the_third)
+    done = fit(problem, starts=2, progress=False)
+    assert done.stopped and not done.converged and "stopped" in done.message
+    assert done.loss == min(make(frames).loss(theta) for theta in calls[:2])
+    assert list(done.starts["message"])[1] == "not run"
+    assert "stopped" in capsys.readouterr().err
+
+
+@pytest.mark.fault
+def test_a_simulation_stopped_by_the_user_stops_the_search(
+    frames: Any, make: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from residuum.fitting import experiments
+    from residuum.simulator import Status
+
+    problem, simulate = make(frames), experiments.simulate
+
+    def stopped(*arguments: Any, **settings: Any) -> Any:
+        result = simulate(*arguments, **settings)
+        status = result.status.copy()
+        status[-1] = Status.PENDING
+        return replace(result, status=status)
+
+    monkeypatch.setattr(experiments, "simulate", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        fit(problem, progress=False)
+
+
+@pytest.mark.fault
+def test_a_fit_in_which_everything_fails_says_so(frames: Any, make: Callable) -> None:
+    done = fit(make(frames, options=SolverOptions(max_steps=3)), progress=False)
+    assert not done.converged and "do not use" in done.message
+    assert done.n_failures > 0
+    assert (done.fitted["failure"] != "").all()
+    assert "step limit" in done.report()
+
+
+def test_counts_below_one_are_refused(frames: Any, make: Callable) -> None:
+    with pytest.raises(InputError, match="starts is 0"):
+        fit(make(frames), starts=0)
+
+
+def test_progress_goes_to_standard_error_only(frames: Any, make: Callable, capsys: pytest.CaptureFixture[str]) -> None:
+    fit(make(frames), progress=True)
+    assert capsys.readouterr().out == ""
+
+
+def test_an_estimated_parameter_of_the_model_needs_no_condition(frames: Any, make: Callable) -> None:
+    # kr is nobody's target; the true one is 0.01
+    row = dict(
+        zip(
+            frames["parameters"].columns, ("kr", 1e-4, 1, 0.03, "true", "log10", "log-normal", "-4.6; 0.1"), strict=True
+        )
+    )
+    frames["parameters"] = pd.concat([frames["parameters"], pd.DataFrame([row])], ignore_index=True)
+    assert fit(make(frames), progress=False).values["kr"] == pytest.approx(0.01, rel=0.01)

@@ -1,0 +1,100 @@
+"""The founding question, answered by the shipped model: stroma keeps pERK on, a MEK inhibitor ends it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import residuum
+
+CONTEXTS = ["flt3-itd", "flt3-itd+stroma", "flt3-wt", "flt3-wt+stroma"]
+
+
+@pytest.fixture(scope="module")
+def matrix() -> xr.Dataset:
+    drugs = {"gilteritinib": [0, 1, 30], "trametinib": [0, 30]}
+    return residuum.dose_matrix(
+        residuum.aml_model(), drugs, CONTEXTS, ["pERK", "pSTAT5", "pFLT3"], [7200.0, 86_400.0]
+    ).isel(member=0)
+
+
+def left(matrix: xr.Dataset, context: str, readout: str, gilteritinib: float, trametinib: float) -> np.ndarray:
+    """Return the residuals at 2 h and 24 h."""
+    place = {"context": context, "readout": readout, "gilteritinib": gilteritinib, "trametinib": trametinib}
+    return matrix.residual.sel(place).values
+
+
+def test_every_run_finishes(matrix: xr.Dataset) -> None:
+    assert matrix.attrs["n_failed"] == 0 and np.isfinite(matrix.residual).all()
+
+
+def test_off_stroma_the_flt3_inhibitor_alone_silences_pERK_in_itd_cells(matrix: xr.Dataset) -> None:
+    assert np.all(left(matrix, "flt3-itd", "pERK", 30, 0) < 0.2)
+
+
+def test_on_stroma_pERK_stays_while_pFLT3_is_inhibited(matrix: xr.Dataset) -> None:
+    assert np.all(left(matrix, "flt3-itd+stroma", "pERK", 30, 0) > 0.6)
+    assert np.all(left(matrix, "flt3-itd+stroma", "pFLT3", 30, 0) < 0.1)
+
+
+@pytest.mark.parametrize("context", ["flt3-itd+stroma", "flt3-wt+stroma"])
+def test_on_stroma_adding_a_mek_inhibitor_removes_pERK(matrix: xr.Dataset, context: str) -> None:
+    assert np.all(left(matrix, context, "pERK", 30, 30) < 0.1)
+
+
+def test_the_mek_inhibitor_leaves_pSTAT5(matrix: xr.Dataset) -> None:
+    """U0126 leaves 0.5-1.05 of pSTAT5 (Latini, Venafra et al. 2024); B4."""
+    for context in CONTEXTS:
+        assert np.all(np.abs(left(matrix, context, "pSTAT5", 0, 30) - 0.775) <= 0.275)
+
+
+def test_gilteritinib_inhibits_pFLT3_of_itd_by_half_near_its_published_ic50(matrix: xr.Dataset) -> None:
+    """0.7-1.8 nM (Lee et al. 2017), to which its affinity was set: at 1 nM between 0.35 and 0.65 is left."""
+    assert 0.35 < left(matrix, "flt3-itd", "pFLT3", 1, 0)[0] < 0.65
+
+
+def test_without_a_rule_that_mentions_two_drugs() -> None:
+    """What a combination does comes out of the network: no reaction has two drug slots in it."""
+    network = residuum.aml_model().network
+    drugs = {i for i, name in enumerate(network.species) if name.startswith("DRUG")}
+    assert len(drugs) == 4
+    assert all(len(drugs & set(reaction.reactants)) <= 1 for reaction in network.reactions)
+
+
+def test_only_midostaurin_reaches_the_fgf_receptor() -> None:
+    """At 1 uM on stroma it takes part of the pERK that quizartinib leaves: an off-target, not a special case."""
+    remaining = {}
+    for drug in ("midostaurin", "quizartinib"):
+        m = residuum.dose_matrix(residuum.aml_model(), {drug: [1000.0]}, ["flt3-itd+stroma"], ["pERK"], [7200.0])
+        remaining[drug] = m.residual.item()
+    assert remaining["midostaurin"] < remaining["quizartinib"] - 0.1
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda m: residuum.aml_conditions(["flt3-idt"]), "Did you mean 'flt3-itd'"),
+        (lambda m: residuum.aml_conditions(["flt3-itd"], {"gilteritinb": 1.0}), "Did you mean 'gilteritinib'"),
+        (lambda m: residuum.aml_conditions(["flt3-itd"], {"gilteritinib": -1.0}), "not negative"),
+        (lambda m: residuum.aml_conditions(["flt3-itd"], {"gilteritinib": float("nan")}), "not negative"),
+        (lambda m: residuum.dose_matrix(m, {"gilteritinib": [-1]}, ["flt3-itd"], ["pERK"], [1.0]), "gilteritinib"),
+        (
+            lambda m: residuum.aml_conditions(
+                ["flt3-itd"],
+                dict.fromkeys(["gilteritinib", "quizartinib", "midostaurin", "trametinib", "U0126"], 1.0),
+            ),
+            "holds 4 at a time",
+        ),
+    ],
+)
+def test_wrong_names_and_doses_are_refused_in_words(call, says: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(residuum.InputError, match=says):
+        call(residuum.aml_model())
+
+
+def test_names_of_the_shipped_model_mean_nothing_to_another() -> None:
+    from helpers import decay
+
+    with pytest.raises(residuum.InputError, match="belong to the shipped model"):
+        residuum.dose_matrix(decay(), {"gilteritinib": [0, 1]}, ["flt3-itd"], ["A"], [1.0])

@@ -1,0 +1,34 @@
+"""What the README shows runs as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL) if README.is_file() else []
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_the_examples_in_python_run(number: int, bionetgen: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(BLOCKS[number], f"README, example {number + 1}", "exec"), {})
+    assert capsys.readouterr().out.strip()
+
+
+def test_the_commands_exist() -> None:
+    from typer.main import get_command
+
+    from residuum.simulator.cli import app
+
+    known = get_command(app).commands  # type: ignore[attr-defined]
+    fenced = README.read_text(encoding="utf-8").split("```")[1::2]
+    shell = "".join(block for block in fenced if block.startswith("\n"))
+    named = set(re.findall(r"^residuum (\w+)", shell, re.MULTILINE))
+    assert named and named <= set(known)
+
+
+def test_every_linked_file_is_there() -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README.read_text(encoding="utf-8")):
+        assert (README.parent / target).exists(), target
