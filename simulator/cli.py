@@ -305,7 +305,7 @@ def demo(
 ) -> None:
     """Run the main job on real input: the fit to published phospho-values, and gilteritinib x trametinib matrices."""
     folder = writable_folder(out)
-    sections = _fit_into(folder, starts=1, seed=0, progress=_shown(progress))
+    sections = _fit_into(folder, folder / "fit", starts=1, seed=0, progress=_shown(progress))
     doses = {"gilteritinib": [0, 0.3, 1, 3, 10, 30, 100], "trametinib": [0, 0.3, 1, 3, 10, 30]}
     _matrix_into(folder, doses, list(CONTEXTS), list(READOUTS), [7200.0, 86400.0], "untreated", 1e-6, threads,
                  _shown(progress), extra=sections)  # fmt: skip
@@ -322,7 +322,7 @@ def fit(
     from .report import write_report
 
     folder = writable_folder(out)
-    sections = _fit_into(folder, starts, seed, _shown(progress))
+    sections = _fit_into(folder, folder, starts, seed, _shown(progress))
     _say(f"wrote {write_report(folder / 'report.html', 'residuum: fit to phospho-values', sections)}")
 
 
@@ -496,8 +496,8 @@ def _corners(matrix: Any, time: float) -> Any:
     return pd.DataFrame(rows)
 
 
-def _fit_into(folder: Path, starts: int, seed: int, progress: bool) -> list[Any]:
-    """Fit the shipped problem, write its tables and figure, and return the report's section about it."""
+def _fit_into(folder: Path, tables_folder: Path, starts: int, seed: int, progress: bool) -> list[Any]:
+    """Fit the shipped problem, write its figure and tables, and return the report's section about it."""
     from .. import aml_problem
     from .. import fit as search
     from . import plots
@@ -505,7 +505,7 @@ def _fit_into(folder: Path, starts: int, seed: int, progress: bool) -> list[Any]
 
     problem = aml_problem()
     result = search(problem, starts=starts, seed=seed, progress=progress)
-    written = result.save(folder / "fit")
+    written = result.save(tables_folder)
     path = folder / "fit.png"
     plots.save(result.plot().flat[0].figure, path)
     _say(f"wrote {', '.join(str(p) for p in written)} and {path}")
@@ -531,6 +531,8 @@ def _fit_into(folder: Path, starts: int, seed: int, progress: bool) -> list[Any]
     if result.stopped:
         _say("the fit was stopped: the best point so far was written")
         raise typer.Exit(INTERRUPTED)
+    if not result.converged:
+        _say(f"the fit did not converge: {result.message}; the best point was written")
     return [Section("Fit to published phospho-values", words, [("Measured and fitted, raw values.", path)], tables)]
 
 

@@ -44,7 +44,7 @@ def test_on_stroma_adding_a_mek_inhibitor_removes_pERK(matrix: xr.Dataset, conte
 
 
 def test_the_mek_inhibitor_leaves_pSTAT5(matrix: xr.Dataset) -> None:
-    """U0126 leaves 0.5-1.05 of pSTAT5 (Latini, Venafra et al. 2024); B4."""
+    """U0126 leaves 0.5-1.05 of pSTAT5 (Latini, Venafra et al. 2024)."""
     for context in CONTEXTS:
         assert np.all(np.abs(left(matrix, context, "pSTAT5", 0, 30) - 0.775) <= 0.275)
 
