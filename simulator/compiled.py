@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import scipy.sparse
 
     from .kernels import Tables
+    from .protocol import Conditions
 
 Float = npt.NDArray[np.float64]
 
@@ -291,6 +292,52 @@ class CompiledModel:
         rows = np.repeat(np.arange(self.n_species), np.diff(tables.jacobian_pointer))
         place = (order.permutation[rows], order.permutation[tables.jacobian_column])
         return scipy.sparse.csc_array((entries, place), shape=(self.n_species, self.n_species))
+
+    def numba_rhs(self, p: npt.ArrayLike | None = None) -> Callable[[float, Float], Float]:
+        """Return a jitted function `f(t, y) -> dy/dt` at fixed parameters (default nominal), for SciPy or own kernels.
+
+        `y` and the result are in the order of `species`, shape (n_species,). The tables are compiled into it, which
+        takes about a second; the function can be called from other jitted code.
+        """
+        import numba
+
+        from . import kernels
+
+        _, values, k0, x0, rates0 = self._at(0.0, np.zeros(self.n_species), p)
+        tables, order = self.plan
+        address, keep_alive = self.compiled_rates[0], self.compiled_rates[2]
+        permutation, position = order.permutation, order.position
+
+        @numba.njit(error_model="numpy")
+        def rhs(t: float, y: Float) -> Float:
+            k, x, rates, dy = k0.copy(), x0.copy(), rates0.copy(), np.empty(y.size)
+            inner = y[permutation]
+            kernels.update_rates(tables, values, t, inner, address, x, rates, k)
+            kernels.rhs(tables, k, inner, dy)
+            return dy[position]
+
+        rhs.keep_alive = keep_alive
+        return rhs
+
+    def restrict(self, conditions: Conditions) -> CompiledModel:
+        """Return the model without the species and reactions that none of `conditions` can reach.
+
+        A species is reached if it starts above zero, in any condition or protocol segment, or is made by a reaction
+        whose reactants are all reached and whose rate constant is not zero throughout. Parameters and observables stay
+        the same; the restricted model has a hash of its own and is right for these conditions only.
+        """
+        from .protocol import check_protocol, segment_parameters
+
+        check_protocol(self, conditions)
+        network, rows = self.network, range(len(conditions))
+        start = np.zeros(self.n_species, bool)
+        runs = np.zeros(len(network.reactions), bool)
+        for segment in (None, *conditions.protocol):
+            values = self.values(segment_parameters(self, conditions.parameters, segment, rows))
+            start |= np.any(self.initial_amounts(values[:, : self.n_parameters]) != 0, axis=0)
+            runs |= np.any(self.rate_constants(values) != 0, axis=0)
+        runs |= np.array([reaction.rate in self._rate_names for reaction in network.reactions], bool)
+        return CompiledModel(networks.restricted(network, start.tolist(), runs.tolist()), self.units)
 
     def _at(self, t: float, y: npt.ArrayLike, p: npt.ArrayLike | None) -> tuple[Float, Float, Float, Float, Float]:
         y = np.asarray(y, float)

@@ -5,8 +5,10 @@ BioNetGen writes the network once (cached by the hash of the model's BNGL text);
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -175,6 +177,36 @@ def read_net(path: str | Path) -> ReactionNetwork:
     except OSError as error:
         raise InputError(f"cannot read the network file {path}: {error}") from None
     return parse_net(text, path.stem)
+
+
+def restricted(network: ReactionNetwork, start: Sequence[bool], runs: Sequence[bool]) -> ReactionNetwork:
+    """Return the part of `network` that reactions flagged in `runs` can reach from species flagged in `start`."""
+    reached = {i for i, flag in enumerate(start) if flag}
+    waiting = [reaction for reaction, flag in zip(network.reactions, runs, strict=True) if flag]
+    kept: list[Reaction] = []
+    while ready := [reaction for reaction in waiting if reached.issuperset(reaction.reactants)]:
+        waiting = [reaction for reaction in waiting if not reached.issuperset(reaction.reactants)]
+        kept += ready
+        reached.update(i for reaction in ready for i in reaction.products)
+    old = sorted(reached)
+    new = {i: j for j, i in enumerate(old)}
+
+    def renumber(species: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(new[i] for i in species)
+
+    return dataclasses.replace(
+        network,
+        species=tuple(network.species[i] for i in old),
+        initials=tuple(network.initials[i] for i in old),
+        fixed=tuple(network.fixed[i] for i in old),
+        reactions=tuple(
+            dataclasses.replace(r, reactants=renumber(r.reactants), products=renumber(r.products)) for r in kept
+        ),
+        observables={
+            name: tuple((new[i], w) for i, w in group if i in new) for name, group in network.observables.items()
+        },
+        text=f"{network.text}\n# restricted to species {old}, {len(kept)} reactions\n",
+    )
 
 
 # ---- PySB -------------------------------------------------------------------------------------------------------
