@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from .kernels import Tables
     from .protocol import Conditions
+    from .rosenbrock import Workspace
 
 Float = npt.NDArray[np.float64]
 
@@ -219,20 +220,29 @@ class CompiledModel:
         return amounts[0] if p.ndim == 1 else amounts
 
     def rate_constants(self, values: Float) -> Float:
-        """Return `factor * rate constant` per reaction, shape (n, n_reactions); 0 where a function decides the rate."""
-        columns, factors = self._constant_rates
-        k = np.zeros((len(values), len(columns)))
-        constant = columns >= 0
-        k[:, constant] = values[:, columns[constant]]
-        k[:, columns == -1] = 1.0
-        return np.ascontiguousarray(k * factors)
+        """Return the distinct rate constants, shape (n, n_rates), as in `rate_table`; 0 where a function rules.
+
+        The values of rate functions are filled in while integrating.
+        """
+        table = self.rate_table
+        k = np.ones((len(values), len(table.column)))
+        k[:, table.column >= 0] = values[:, table.column[table.column >= 0]]
+        k[:, table.column == FUNCTION] = 0.0
+        return np.ascontiguousarray(k * table.factor)
 
     @cached_property
-    def _constant_rates(self) -> tuple[npt.NDArray[np.int64], Float]:
-        """Column of `values` per reaction (-1: a plain number, -2: a rate function) and factor."""
-        index = {**self._value_index, "": -1} | dict.fromkeys(self._rate_names, -2)
-        columns = np.array([index[reaction.rate] for reaction in self.network.reactions], np.int64)
-        return columns, np.array([reaction.factor for reaction in self.network.reactions])
+    def rate_table(self) -> RateTable:
+        """The distinct rate constants of the network, and which reaction has which."""
+        index = {**self._value_index, "": NUMBER}
+        functions = {name: i for i, name in enumerate(self._rate_names)}
+        places: dict[tuple[str, float], int] = {}
+        of_reaction = [places.setdefault((r.rate, r.factor), len(places)) for r in self.network.reactions]
+        column = [FUNCTION if rate in functions else index[rate] for rate, _ in places]
+        function = [functions.get(rate, -1) for rate, _ in places]
+        return RateTable(
+            np.array(of_reaction, np.int64), np.array(column, np.int64), np.array([f for _, f in places], float),
+            np.array(function, np.int64),
+        )  # fmt: skip
 
     def default_atol(self, rtol: float) -> float:
         """Return the absolute tolerance: `min(1e-7, rtol / 10)` of the largest nominal initial amount.
@@ -248,7 +258,11 @@ class CompiledModel:
     def rate_functions(self) -> RateFunctions:
         """The state- or time-dependent rate functions, as generated source."""
         trees = [self._function_trees[name] for name in self._rate_names]
-        return rate_functions(trees, tuple(self.network.observables), self._value_index)
+        return rate_functions(trees, tuple(self.network.observables), (*self.parameters, *self.derived))
+
+    def function_values(self, values: Float) -> Float:
+        """Return the columns of `values` that rate functions use, shape (n, n_used)."""
+        return np.ascontiguousarray(values[:, [self._value_index[name] for name in self.rate_functions.values]])
 
     @cached_property
     def compiled_rates(self) -> tuple[int, int, Any]:
@@ -258,66 +272,76 @@ class CompiledModel:
     @cached_property
     def plan(self) -> tuple[Tables, LUPattern]:
         """The network as flat tables in elimination order, and that order."""
-        return build_tables(self.network, self.rate_functions, self._rate_names)
+        return build_tables(self.network, self.rate_functions, self.rate_table)
 
     # ---- for SciPy and own code ---------------------------------------------------------------------------------
 
     def rhs(self, t: float, y: npt.ArrayLike, p: npt.ArrayLike | None = None) -> Float:
         """Return dy/dt at time `t`, amounts `y` (n_species,) and parameters `p` (n_parameters,; default nominal)."""
-        from . import kernels
+        from . import rosenbrock
 
-        y, values, k, x, rates = self._at(t, y, p)
         tables, order = self.plan
-        inner = np.ascontiguousarray(y[order.permutation])
-        out = np.empty(self.n_species)
-        kernels.update_rates(tables, values, float(t), inner, self.compiled_rates[0], x, rates, k)
-        kernels.rhs(tables, k, inner, out)
-        return out[order.position]
+        work = self._at(t, y, p)
+        rosenbrock.slope_at(tables, self.compiled_rates[0], work, rosenbrock.T, work.y, work.slope)
+        return work.slope[order.position, 0]
 
     def jacobian(self, t: float, y: npt.ArrayLike, p: npt.ArrayLike | None = None) -> scipy.sparse.csc_array:
         """Return df/dy, analytic and sparse, shape (n_species, n_species), at `t`, `y`, `p` as in `rhs`."""
         import scipy.sparse
 
-        from . import kernels
+        from . import kernels, rosenbrock
 
-        y, values, k, x, rates = self._at(t, y, p)
         tables, order = self.plan
-        inner = np.ascontiguousarray(y[order.permutation])
-        partials = np.zeros(max(len(self.rate_functions.partials), 1))
-        entries, dfdt = np.empty(len(tables.jacobian_column)), np.empty(self.n_species)
-        kernels.update_rates(tables, values, float(t), inner, self.compiled_rates[0], x, rates, k)
-        if tables.n_rates:
-            kernels.evaluate_partials(self.compiled_rates[1], x, values, partials)
-        kernels.jacobian(tables, k, inner, partials, entries, dfdt)
+        w = self._at(t, y, p)
+        rosenbrock.slope_at(tables, self.compiled_rates[0], w, rosenbrock.T, w.y, w.slope)
+        if tables.n_functions:
+            kernels.evaluate_partials(self.compiled_rates[1], w.x, w.values, w.partials)
+        kernels.jacobian(tables, w.k, w.y, w.partials, w.terms, w.entries, w.dfdt)
         rows = np.repeat(np.arange(self.n_species), np.diff(tables.jacobian_pointer))
         place = (order.permutation[rows], order.permutation[tables.jacobian_column])
+        entries = w.entries[: len(tables.jacobian_column), 0]
         return scipy.sparse.csc_array((entries, place), shape=(self.n_species, self.n_species))
 
     def numba_rhs(self, p: npt.ArrayLike | None = None) -> Callable[[float, Float], Float]:
         """Return a jitted function `f(t, y) -> dy/dt` at fixed parameters (default nominal), for SciPy or own kernels.
 
-        `y` and the result are in the order of `species`, shape (n_species,). The tables are compiled into it, which
-        takes about a second; the function can be called from other jitted code.
+        `y` and the result are in the order of `species`, shape (n_species,). The function can be called from other
+        jitted code, by one thread at a time: it works in place.
         """
         import numba
 
-        from . import kernels
+        from . import rosenbrock
 
-        _, values, k0, x0, rates0 = self._at(0.0, np.zeros(self.n_species), p)
+        work = self._at(0.0, np.zeros(self.n_species), p)
         tables, order = self.plan
         address, keep_alive = self.compiled_rates[0], self.compiled_rates[2]
         permutation, position = order.permutation, order.position
 
         @numba.njit(error_model="numpy")
-        def rhs(t: float, y: Float) -> Float:
-            k, x, rates, dy = k0.copy(), x0.copy(), rates0.copy(), np.empty(y.size)
-            inner = y[permutation]
-            kernels.update_rates(tables, values, t, inner, address, x, rates, k)
-            kernels.rhs(tables, k, inner, dy)
-            return dy[position]
+        def rhs(w: Any, t: float, y: Float) -> Float:
+            w.lane[rosenbrock.T, 0] = t
+            for i in range(y.size):
+                w.y[i, 0] = y[permutation[i]]
+            rosenbrock.slope_at(tables, address, w, rosenbrock.T, w.y, w.slope)
+            dy = np.empty(y.size)
+            for i in range(y.size):
+                dy[i] = w.slope[position[i], 0]
+            return dy
 
-        rhs.keep_alive = keep_alive
-        return rhs
+        def f(t: float, y: Float) -> Float:
+            return rhs(work, t, y)
+
+        f.keep_alive = keep_alive  # type: ignore[attr-defined]
+        return f
+
+    def workspace(self) -> Workspace:
+        """Return scratch arrays for one thread of the integrator."""
+        from .rosenbrock import workspace_for
+        from .tableaux import RODAS5P
+
+        functions = self.rate_functions
+        sizes = len(self.rate_table.column), len(functions.values), len(functions.partials)
+        return workspace_for(self.plan[0], *sizes, len(RODAS5P.a))
 
     def restrict(self, conditions: Conditions) -> CompiledModel:
         """Return the model without the species and reactions that none of `conditions` can reach.
@@ -335,11 +359,14 @@ class CompiledModel:
         for segment in (None, *conditions.protocol):
             values = self.values(segment_parameters(self, conditions.parameters, segment, rows))
             start |= np.any(self.initial_amounts(values[:, : self.n_parameters]) != 0, axis=0)
-            runs |= np.any(self.rate_constants(values) != 0, axis=0)
+            runs |= np.any(self.rate_constants(values) != 0, axis=0)[self.rate_table.of_reaction]
         runs |= np.array([reaction.rate in self._rate_names for reaction in network.reactions], bool)
         return CompiledModel(networks.restricted(network, start.tolist(), runs.tolist()), self.units)
 
-    def _at(self, t: float, y: npt.ArrayLike, p: npt.ArrayLike | None) -> tuple[Float, Float, Float, Float, Float]:
+    def _at(self, t: float, y: npt.ArrayLike, p: npt.ArrayLike | None) -> Workspace:
+        """Return a workspace with time, amounts and parameters in every lane."""
+        from . import rosenbrock
+
         y = np.asarray(y, float)
         if y.shape != (self.n_species,):
             raise InputError(f"amounts have shape {y.shape}, expected ({self.n_species},)")
@@ -347,9 +374,12 @@ class CompiledModel:
         if p.shape != (self.n_parameters,):
             raise InputError(f"parameters have shape {p.shape}, expected ({self.n_parameters},)")
         values = self.values(p)
-        tables, _ = self.plan
-        x, rates = np.zeros(len(tables.observable_pointer)), np.zeros(max(tables.n_rates, 1))
-        return y, values[0], self.rate_constants(values)[0], x, rates
+        work = self.workspace()
+        work.lane[rosenbrock.T] = t
+        work.y[: self.n_species] = y[self.plan[1].permutation, None]
+        work.k[: len(self.rate_table.column)] = self.rate_constants(values)[0][:, None]
+        work.values[: len(self.rate_functions.values)] = self.function_values(values)[0][:, None]
+        return work
 
 
 def _quietly(function: Callable[[Any], list[Float]], argument: Float) -> list[Float]:
@@ -358,41 +388,40 @@ def _quietly(function: Callable[[Any], list[Float]], argument: Float) -> list[Fl
         return function(argument)
 
 
-class _Ragged:
-    """A list of lists, written flat."""
+class RateTable(NamedTuple):
+    """Distinct rate constants: column of the values (or NUMBER, or FUNCTION), factor, and rate function if any."""
 
-    def __init__(self) -> None:
-        self.pointer, self.index, self.weight = [0], [], []  # type: ignore[var-annotated]
-
-    def add(self, pairs: Any) -> None:
-        for index, weight in pairs:
-            self.index.append(index)
-            self.weight.append(weight)
-        self.pointer.append(len(self.index))
-
-    def arrays(self) -> tuple[Any, Any, Any]:
-        return np.array(self.pointer, np.int64), np.array(self.index, np.int64), np.array(self.weight, float)
+    of_reaction: npt.NDArray[np.int64]
+    column: npt.NDArray[np.int64]
+    factor: Float
+    function: npt.NDArray[np.int64]
 
 
-def build_tables(
-    network: ReactionNetwork, functions: RateFunctions, rate_names: tuple[str, ...]
-) -> tuple[Tables, LUPattern]:
+NUMBER, FUNCTION = -1, -2
+"""Columns of `RateTable` that are none: the factor alone, and the value of a rate function."""
+
+
+def build_tables(network: ReactionNetwork, functions: RateFunctions, rates: RateTable) -> tuple[Tables, LUPattern]:
     """Return the network as flat tables in elimination order, and that order."""
     from .kernels import Tables
 
     n = len(network.species)
-    changes = [_net_change(reaction.reactants, reaction.products, network.fixed) for reaction in network.reactions]
+    # reactions of order two or less first; a stable sort, so that the order is a function of the network alone
+    by_order = sorted(range(len(network.reactions)), key=lambda r: len(network.reactions[r].reactants) > 2)
+    reactions = [network.reactions[r] for r in by_order]
+    rate_of = [int(rates.of_reaction[r]) for r in by_order]
+    function_of = [int(rates.function[k]) for k in rate_of]
+    changes = [_net_change(reaction.reactants, reaction.products, network.fixed) for reaction in reactions]
     groups = [network.observables[name] for name in functions.observables]
-    rate_index = {name: i for i, name in enumerate(rate_names)}
     partials_of: dict[int, list[tuple[int, int]]] = {}
-    for place, (rate, observable) in enumerate(functions.partials):
-        partials_of.setdefault(rate, []).append((place, observable))
+    for place, (function, observable) in enumerate(functions.partials):
+        partials_of.setdefault(function, []).append((place, observable))
 
     # ---- pattern of the Jacobian: reactants, and species of the observables in the rate
     pattern: set[tuple[int, int]] = set()
-    for reaction, change in zip(network.reactions, changes, strict=True):
+    for reaction, change, function in zip(reactions, changes, function_of, strict=True):
         sources = set(reaction.reactants)
-        for _, observable in partials_of.get(rate_index.get(reaction.rate, -1), ()):
+        for _, observable in partials_of.get(function, ()):
             if observable >= 0:
                 sources.update(i for i, _ in groups[observable])
         pattern.update((i, j) for i in change for j in sources)
@@ -401,66 +430,93 @@ def build_tables(
     lu = plan_lu(n, rows, columns)
     at = lu.position
     entries = sorted((int(at[i]), int(at[j])) for i, j in pattern)
-    entry_index = {pair: e for e, pair in enumerate(entries)}
     entry_rows = np.array([i for i, _ in entries], np.int64)
-    entry_columns = np.array([j for _, j in entries], np.int64)
-    in_lu = [
-        lu.pointer[i] + np.searchsorted(lu.columns[lu.pointer[i] : lu.pointer[i + 1]], j) for i, j in entries
-    ]  # fmt: skip
 
-    # ---- reactions, Jacobian terms, rate functions
-    reactants, changed, terms, chain = _Ragged(), _Ragged(), _Ragged(), _Ragged()
-    term_reaction, term_skip = [], []
-    dynamic: list[tuple[int, int, float]] = []
-    chain_dynamic, chain_partial = [], []
-    for r, (reaction, change) in enumerate(zip(network.reactions, changes, strict=True)):
-        first = len(reactants.index)
-        reactants.add((at[i], 1.0) for i in reaction.reactants)
-        changed.add((at[i], by) for i, by in change.items())
-        for offset, j in enumerate(reaction.reactants):
-            term_reaction.append(r)
-            term_skip.append(first + offset)
-            terms.add((entry_index[at[i], at[j]], by) for i, by in change.items())
-        if reaction.rate not in rate_index:
-            continue
-        for place, observable in partials_of.get(rate_index[reaction.rate], ()):
-            chain_dynamic.append(len(dynamic))
-            chain_partial.append(place)
-            weights = groups[observable] if observable >= 0 else ()
-            chain.add((entry_index[at[i], at[j]], by * w) for i, by in change.items() for j, w in weights)
-        dynamic.append((r, rate_index[reaction.rate], reaction.factor))
-    observables = _Ragged()
-    for group in groups:
-        observables.add((at[i], w) for i, w in group)
-    reactant_pointer, reactant, _ = reactants.arrays()
-    change_pointer, change, change_by = changed.arrays()
-    entry_pointer, entry, entry_by = terms.arrays()
-    observable_pointer, observable, observable_weight = observables.arrays()
-    chain_pointer, chain_entry, chain_by = chain.arrays()
+    # ---- terms: what is added up in the entries of the Jacobian
+    terms: dict[tuple[int, tuple[int, ...]], int] = {}
+    """(rate constant, reactants that remain) -> number."""
+    chains: dict[tuple[int, float, tuple[int, ...]], int] = {}
+    """(partial derivative, factor, reactants) -> number."""
+    sums: dict[tuple[int, int], list[tuple[tuple[str, int], float]]] = {entry: [] for entry in entries}
+    by_time: list[tuple[int, int, float]] = []
+    for reaction, change, k, function in zip(reactions, changes, rate_of, function_of, strict=True):
+        reactants = tuple(sorted(int(at[i]) for i in reaction.reactants))
+        for j in set(reactants):
+            remaining = list(reactants)
+            remaining.remove(j)
+            times = reactants.count(j)
+            term = terms.setdefault((k, tuple(remaining)), len(terms))
+            for i, by in change.items():
+                sums[int(at[i]), j].append((("term", term), by * times))
+        for place, observable in partials_of.get(function, ()):
+            chain = chains.setdefault((place, float(rates.factor[k]), reactants), len(chains))
+            for i, by in change.items():
+                if observable < 0:
+                    by_time.append((int(at[i]), chain, by))
+                else:
+                    for j, w in groups[observable]:
+                        sums[int(at[i]), int(at[j])].append((("chain", chain), by * w))
+    ordered = sorted(terms, key=lambda key: len(key[1]) > 2)
+    term_place = {terms[key]: m for m, key in enumerate(ordered)}
 
-    def integers(sequence: Any) -> npt.NDArray[np.int64]:
-        return np.array(sequence, np.int64)
+    def number(kind: str, index: int) -> int:
+        return term_place[index] if kind == "term" else len(ordered) + index
 
+    def table(sequence: Any) -> npt.NDArray[np.int32]:
+        return np.array(list(sequence), np.int32)
+
+    def pair(reactants: tuple[int, ...], which: int) -> int:
+        return reactants[which] if len(reactants) > which else n
+
+    def ragged(lists: Any) -> tuple[npt.NDArray[np.int32], list[Any]]:
+        lists = [list(items) for items in lists]
+        return table([0, *np.cumsum([len(items) for items in lists])]), [item for items in lists for item in items]
+
+    orders = [tuple(int(at[i]) for i in reaction.reactants) for reaction in reactions]
+    n_plain = sum(len(order) <= 2 for order in orders)
+    n_plain_terms = sum(len(key[1]) <= 2 for key in ordered)
+    further_pointer, further = ragged(order[2:] for order in orders[n_plain:])
+    change_pointer, changed = ragged(((at[i], by) for i, by in change.items()) for change in changes)
+    term_further_pointer, term_further = ragged(key[1][2:] for key in ordered[n_plain_terms:])
+    chain_further_pointer, chain_further = ragged(key[2][2:] for key in chains)
+    sum_pointer, summed = ragged(_merged(sums[entry], number) for entry in entries)
+    observable_pointer, observed = ragged(((at[i], w) for i, w in group) for group in groups)
+    dynamic = [k for k, function in enumerate(rates.function) if function >= 0]
     tables = Tables(
-        n_species=n,
-        reactant_pointer=reactant_pointer, reactant=reactant,
-        change_pointer=change_pointer, change=change, change_by=change_by,
-        term_reaction=integers(term_reaction), term_skip=integers(term_skip),
-        entry_pointer=entry_pointer, entry=entry, entry_by=entry_by,
-        dynamic_reaction=integers([d[0] for d in dynamic]), dynamic_rate=integers([d[1] for d in dynamic]),
-        dynamic_factor=np.array([d[2] for d in dynamic], float),
-        observable_pointer=observable_pointer, observable=observable, observable_weight=observable_weight,
-        partial_rate=integers([p[0] for p in functions.partials]),
-        partial_observable=integers([p[1] for p in functions.partials]),
-        chain_dynamic=integers(chain_dynamic), chain_partial=integers(chain_partial),
-        chain_pointer=chain_pointer, chain_entry=chain_entry, chain_by=chain_by,
-        jacobian_pointer=np.searchsorted(entry_rows, np.arange(n + 1)).astype(np.int64),
-        jacobian_column=entry_columns,
-        lu_pointer=lu.pointer, lu_diagonal=lu.diagonal, lu_column=lu.columns,
-        jacobian_in_lu=integers(in_lu),
-        n_rates=functions.n_rates,
+        n_species=n, n_plain=n_plain,
+        rate=table(rate_of), first=table(pair(o, 0) for o in orders), second=table(pair(o, 1) for o in orders),
+        further_pointer=further_pointer, further=table(further),
+        change_pointer=change_pointer, change=table(i for i, _ in changed),
+        change_by=np.array([by for _, by in changed], float),
+        n_plain_terms=n_plain_terms,
+        term_rate=table(key[0] for key in ordered), term_first=table(pair(key[1], 0) for key in ordered),
+        term_second=table(pair(key[1], 1) for key in ordered),
+        term_further_pointer=term_further_pointer, term_further=table(term_further),
+        chain_partial=table(key[0] for key in chains), chain_factor=np.array([key[1] for key in chains], float),
+        chain_first=table(pair(key[2], 0) for key in chains), chain_second=table(pair(key[2], 1) for key in chains),
+        chain_further_pointer=chain_further_pointer, chain_further=table(chain_further),
+        jacobian_pointer=table(np.searchsorted(entry_rows, np.arange(n + 1))),
+        jacobian_column=table(j for _, j in entries),
+        sum_pointer=sum_pointer, sum_term=table(m for m, _ in summed), sum_by=np.array([c for _, c in summed], float),
+        time_species=table(t[0] for t in by_time), time_term=table(t[1] for t in by_time),
+        time_by=np.array([t[2] for t in by_time], float),
+        dynamic_rate=table(dynamic), dynamic_function=table(rates.function[dynamic]),
+        dynamic_factor=rates.factor[dynamic],
+        observable_pointer=observable_pointer, observable=table(i for i, _ in observed),
+        observable_weight=np.array([w for _, w in observed], float),
+        n_functions=functions.n_rates,
+        lu_pointer=table(lu.pointer), lu_diagonal=table(lu.diagonal), lu_column=table(lu.columns),
     )  # fmt: skip
     return tables, lu
+
+
+def _merged(items: list[tuple[tuple[str, int], float]], number: Callable[[str, int], int]) -> list[tuple[int, float]]:
+    """Return (term number, coefficient) pairs in order, equal terms added up and zeros left out."""
+    total: dict[int, float] = {}
+    for (kind, index), by in items:
+        m = number(kind, index)
+        total[m] = total.get(m, 0.0) + by
+    return [(m, by) for m, by in sorted(total.items()) if by]
 
 
 def _net_change(reactants: tuple[int, ...], products: tuple[int, ...], fixed: tuple[bool, ...]) -> dict[int, float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time as wall
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,15 +23,16 @@ from .expressions import TIME, array_function, names_in
 from .progress import progress_bar
 from .protocol import Conditions, Interval, check_protocol, checked_times, segment_parameters, timeline
 from .result import Result
+from .simd import WIDTH
 from .status import Status
 
 if TYPE_CHECKING:
     from .compiled import CompiledModel
-    from .rosenbrock import Output
+    from .rosenbrock import Output, Runs, Settings
 
 Float = npt.NDArray[np.float64]
-CHUNK = 16
-"""Conditions whose parameters are evaluated together; results do not depend on it."""
+BLOCK = 4096
+"""Conditions whose rate constants are held in memory at once; results do not depend on it."""
 POLL_SECONDS = 0.05
 
 
@@ -223,88 +224,19 @@ class _Batch:
         self.reached = np.full(n, np.nan)
         self.final = np.full((n, compiled.n_species), np.nan)
         self.counts = np.zeros((n, 6), np.int64)
-        self.culprits = [""] * n
-        self.stop = np.zeros((n, 1), np.int64)
+        self.blamed = np.full(n, "", object)
+        self.stop = np.zeros(n, np.int64)
         self.started = np.full(n, np.inf)
+        self.clock = np.array([wall.monotonic()])
+        self.interrupted = False
         atol = compiled.default_atol(options.rtol) if options.atol is None else options.atol
         atol = np.asarray(atol, float)
         if atol.ndim and atol.shape != (compiled.n_species,):
             raise InputError(f"atol has shape {atol.shape}, expected one value or ({compiled.n_species},)")
         self.atol = np.broadcast_to(atol, compiled.n_species)
-        order = compiled.plan[1]
-        self.atol_ordered = np.ascontiguousarray(self.atol[order.permutation])
-        self.fixed = np.array(compiled.network.fixed)
-        tables = compiled.plan[0]
-        self.tables, self.order = tables, order
-
-    def run_chunk(self, rows: range) -> None:
-        """Run the conditions numbered `rows`, one after another."""
-        from .rosenbrock import workspace_for
-
-        base = self.conditions.parameters[rows.start : rows.stop]
-        stages = []
-        for interval in self.intervals:
-            parameters = segment_parameters(self.compiled, base, interval.segment, rows)
-            values = self.compiled.values(parameters)
-            amounts = self.compiled.initial_amounts(parameters)
-            stages.append((interval, values, self.compiled.rate_constants(values), amounts))
-        work = workspace_for(self.tables, len(self.compiled.rate_functions.partials), self.method.gamma_sums.size)
-        for local, i in enumerate(rows):
-            if self.stop[i, 0]:
-                continue
-            self.started[i] = wall.monotonic()
-            self._run_one(i, local, stages, work)
-            self.started[i] = np.inf
-
-    def _run_one(self, i: int, local: int, stages: list[Any], work: Any) -> None:
-        """Run condition `i` through all its intervals; write values, status and what a message needs."""
-        from . import rosenbrock
-
-        kept = np.full((len(self.times), len(self.readout.kept)), np.nan)
-        inner = self.order.permutation
-        y = np.ascontiguousarray(stages[0][3][local][inner])
-        status, reached = int(Status.OK), 0.0
-        next_output = np.zeros(1, np.int64)
-        parts = []
-        for interval, values, k, amounts in stages:
-            fixed = self.fixed[inner]
-            y[fixed] = amounts[local][inner][fixed]
-            bad = _not_finite(self.compiled, values[local], k[local], y[self.order.position])
-            if bad:
-                self.status[i], self.reached[i], self.culprits[i] = int(Status.BAD_START), interval.start, bad
-                return
-            work.k[:] = k[local]
-            clock = np.zeros(3)
-            first = int(next_output[0])
-            if interval.equilibrate:
-                output: Output = self.no_output
-                end, steady = self.options.equilibration_time, max(self.options.rtol, 1e-7)
-                progress_of = np.zeros(1, np.int64)
-            else:
-                clock[rosenbrock.TIME_NOW] = interval.start
-                output, end, steady, progress_of = self.output, interval.end, 0.0, next_output
-            status = rosenbrock.integrate(
-                self.tables, self.method, output, values[local], self.addresses[0], self.addresses[1], end,
-                self.options.rtol, self.atol_ordered, self.options.nonnegative, self.options.max_steps, steady,
-                self.stop[i], work, y, clock, progress_of, kept, self.counts[i],
-            )  # fmt: skip
-            reached = float(clock[rosenbrock.TIME_NOW])
-            parts.append((slice(first, int(next_output[0])), values[local : local + 1]))
-            if status != Status.OK:
-                break
-            if interval.equilibrate:
-                reached = interval.end
-        if status == Status.OK and np.isinf(self.times[0]):  # steady state: the end is the output
-            rosenbrock.write_output(self.output, y, kept[0])
-            parts = [(slice(0, 1), stages[-1][1][local : local + 1])]
-        for rows, values in parts:
-            if rows.stop > rows.start:
-                done = self.readout.complete(kept[None, rows], self.times[rows], values)
-                self.values[i, rows] = done[0]
-        self.status[i], self.reached[i] = status, reached
-        self.culprits[i] = self.compiled.species[inner[self.counts[i, rosenbrock.CULPRIT]]]
-        if status == Status.OK:
-            self.final[i] = y[self.order.position]
+        self.tables, self.order = compiled.plan
+        self.atol_ordered = np.ascontiguousarray(self.atol[self.order.permutation])
+        self.fixed = np.array(compiled.network.fixed)[self.order.permutation]
 
     def prepare(self) -> None:
         """Load or compile the machine code, before threads start."""
@@ -318,7 +250,124 @@ class _Batch:
         none = np.zeros(0, np.int64)
         self.no_output = rosenbrock.Output(np.zeros(0), np.zeros(1, np.int64), none, np.zeros(0))
 
+    def run_block(self, rows: slice, pool: ThreadPoolExecutor, n_threads: int, advance: Callable[[int], None]) -> None:
+        """Run the conditions in `rows`, interval by interval, in threads that take runs from one queue."""
+        from . import rosenbrock
+
+        numbers = range(*rows.indices(len(self.status)))
+        base = self.conditions.parameters[rows]
+        status, counts = self.status[rows], self.counts[rows]
+        status[:] = int(Status.RUNNING)
+        kept = np.full((len(base), len(self.times), len(self.readout.kept)), np.nan)
+        next_output = np.zeros(len(base), np.int64)
+        y = np.zeros((len(base), self.compiled.n_species))
+        for number, interval in enumerate(self.intervals):
+            parameters = segment_parameters(self.compiled, base, interval.segment, numbers)
+            values = self.compiled.values(parameters)
+            k = self.compiled.rate_constants(values)
+            amounts = np.ascontiguousarray(self.compiled.initial_amounts(parameters)[:, self.order.permutation])
+            if number == 0:
+                y[:] = amounts
+            y[:, self.fixed] = amounts[:, self.fixed]
+            self._refuse_not_finite(rows, values, k, y, interval)
+            first = next_output.copy()
+            if interval.equilibrate:
+                output, start, end = self.no_output, 0.0, self.options.equilibration_time
+                steady, position = max(self.options.rtol, 1e-7), np.zeros(len(base), np.int64)
+            else:
+                output, start, end, steady, position = self.output, interval.start, interval.end, 0.0, next_output
+            settings = rosenbrock.Settings(
+                start,
+                end,
+                self.options.rtol,
+                self.atol_ordered,
+                self.options.nonnegative,
+                self.options.max_steps,
+                steady,
+                0.0,
+            )
+            runs = rosenbrock.Runs(
+                k, self.compiled.function_values(values), y, position, kept, status, self.reached[rows], counts,
+                self.stop[rows], self.started[rows], self.clock, np.zeros(1, np.int64),
+            )  # fmt: skip
+            done = (rows.start, number / len(self.intervals), 1 / len(self.intervals))
+            threads = min(n_threads, -(-len(base) // WIDTH))
+            self._watch(
+                {pool.submit(self._work, output, settings, runs) for _ in range(threads)}, status, done, advance
+            )
+            alive = status == int(Status.OK)
+            if interval.equilibrate:
+                self.reached[rows][alive] = interval.end
+            if np.isinf(self.times[0]):  # steady state: the end is the output
+                self._keep_end(kept, y, next_output, alive)
+            self._complete(rows, kept, first, next_output, values)
+            if number < len(self.intervals) - 1:
+                status[alive] = int(Status.RUNNING)
+        inner = self.order.permutation
+        self.final[rows] = np.where(alive[:, None], y[:, self.order.position], np.nan)
+        for i, species in enumerate(inner[counts[:, rosenbrock.CULPRIT]]):
+            self.blamed[numbers[i]] = self.blamed[numbers[i]] or self.compiled.species[species]
+
+    def _work(self, output: Output, settings: Settings, runs: Runs) -> None:
+        from . import rosenbrock
+
+        address, partials = self.addresses[:2]
+        work = self.compiled.workspace()
+        rosenbrock.integrate(self.tables, self.method, output, settings, runs, address, partials, work)
+
+    def _watch(
+        self, futures: set[Future[None]], status: Any, done: tuple[int, float, float], advance: Callable[[int], None]
+    ) -> None:
+        """Wait for the threads; meanwhile keep the clock, stop what is late, and turn Ctrl-C into a stop of all."""
+        before, share_before, share = done
+        while futures:
+            try:
+                ended, futures = wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+                self.clock[0] = wall.monotonic()
+                if self.options.max_seconds is not None:
+                    late = self.clock[0] - self.started > self.options.max_seconds
+                    self.stop[late] = int(Status.TIME_LIMIT)
+                n_ended = int(np.count_nonzero(status != int(Status.RUNNING)))
+                advance(before + int(share_before * len(status) + share * n_ended))
+            except KeyboardInterrupt:
+                self.interrupted = True
+                self.stop[:] = int(Status.STOPPED)
+                continue
+            for future in ended:
+                future.result()
+
+    def _keep_end(
+        self, kept: Float, y: Float, next_output: npt.NDArray[np.int64], alive: npt.NDArray[np.bool_]
+    ) -> None:
+        readout = self.readout
+        for o in range(len(readout.kept)):
+            members = slice(readout.pointer[o], readout.pointer[o + 1])
+            kept[alive, 0, o] = (y[alive][:, readout.species[members]] * readout.weight[members]).sum(axis=1)
+        next_output[alive] = 1
+
+    def _complete(self, rows: slice, kept: Float, first: Any, last: Any, values: Float) -> None:
+        """Turn the sums kept for the output times of an interval into the observables asked for."""
+        reached = range(int(first.min(initial=0)), int(last.max(initial=0)))
+        if not reached:
+            return
+        times = slice(reached.start, reached.stop)
+        done = self.readout.complete(kept[:, times], self.times[times], values)
+        place = np.arange(reached.start, reached.stop)
+        mine = (place >= first[:, None]) & (place < last[:, None])
+        target = self.values[rows]
+        target[:, times] = np.where(mine[:, :, None], done, target[:, times])
+
+    def _refuse_not_finite(self, rows: slice, values: Float, k: Float, y: Float, interval: Interval) -> None:
+        """Mark the runs whose parameters, rates or amounts are not finite; they are not begun."""
+        status, reached, blamed = self.status[rows], self.reached[rows], self.blamed[rows]
+        bad = ~(np.isfinite(values).all(axis=1) & np.isfinite(k).all(axis=1) & np.isfinite(y).all(axis=1))
+        for i in np.flatnonzero(bad & (status == int(Status.RUNNING))):
+            blamed[i] = _not_finite(self.compiled, values[i], k[i], y[i][self.order.position])
+            status[i], reached[i] = int(Status.BAD_START), interval.start
+            y[i] = 0.0
+
     def result(self) -> Result:
+        """Return what the runs gave."""
         names = ("attempts", "steps", "rejections", "factorisations", "rhs_calls")
         attributes = {
             "model": self.compiled.name,
@@ -332,14 +381,20 @@ class _Batch:
         }
         statistics = {name: self.counts[:, j].copy() for j, name in enumerate(names)}
         return Result(self.conditions.names, self.times, self.readout.names, self.values, self.status, self.reached,
-                      self.final, statistics, tuple(self.culprits), attributes)  # fmt: skip
+                      self.final, statistics, tuple(map(str, self.blamed)), attributes)  # fmt: skip
+
+
+def _rate_name(compiled: CompiledModel, rate: int) -> str:
+    """Return the name of a distinct rate constant."""
+    reaction = int(np.argmax(compiled.rate_table.of_reaction == rate))
+    return compiled.network.reactions[reaction].rate
 
 
 def _not_finite(compiled: CompiledModel, values: Float, k: Float, y: Float) -> str:
     """Return the name of the first parameter, rate or species that is not finite; empty if all are."""
     for numbers, name in (
         (values, lambda j: f"parameter {(*compiled.parameters, *compiled.derived)[j]}"),
-        (k, lambda j: f"rate {compiled.network.reactions[j].rate}"),
+        (k, lambda j: f"rate {_rate_name(compiled, j)}"),
         (y, lambda j: f"species {compiled.species[j]}"),
     ):
         if not np.all(finite := np.isfinite(numbers)):
@@ -360,29 +415,12 @@ def _run(compiled: CompiledModel, conditions: Conditions, times: Float, interval
     batch.prepare()
     n = len(conditions)
     n_threads = min(threads or available_threads(), max(n, 1))
-    # several chunks per thread, so that none waits long for the last
-    size = max(1, min(CHUNK, n // (4 * n_threads)))
-    chunks = [range(start, min(start + size, n)) for start in range(0, n, size)]
     with progress_bar(n, label, shown=progress) as advance, ThreadPoolExecutor(n_threads) as pool:
-        futures: set[Future[None]] = {pool.submit(batch.run_chunk, chunk) for chunk in chunks}
-        try:
-            while futures:
-                done, futures = wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-                if options.max_seconds is not None:
-                    late = wall.monotonic() - batch.started > options.max_seconds
-                    batch.stop[late, 0] = int(Status.TIME_LIMIT)
-                advance(int(np.count_nonzero(batch.status != Status.PENDING)))
-        except KeyboardInterrupt:
-            batch.stop[:, 0] = int(Status.STOPPED)
-            for future in futures:
-                future.cancel()
-            wait(futures)
-            print("\nstopped: returning the runs done so far", file=sys.stderr)
-        except BaseException:
-            batch.stop[:, 0] = int(Status.STOPPED)
-            raise
+        for start in range(0, n, BLOCK):
+            batch.run_block(slice(start, min(start + BLOCK, n)), pool, n_threads, advance)
+            if batch.interrupted:
+                print("\nstopped: returning the runs done so far", file=sys.stderr)
+                break
     return batch.result()
 
 

@@ -74,7 +74,7 @@ class _Names(ast.NodeTransformer):
         self.text = text
 
     def visit(self, node: ast.AST) -> Any:
-        if not isinstance(node, _ALLOWED):
+        if not isinstance(node, _ALLOWED) or (isinstance(node, ast.Compare) and len(node.ops) != 1):
             raise InputError(f"not supported in a rate expression: {type(node).__name__} in {self.text!r}")
         return super().visit(node)
 
@@ -202,10 +202,10 @@ def _negate(a: ast.expr) -> ast.expr:
 
 
 class _Source(ast.NodeTransformer):
-    """Rewrite a tree to Python that both NumPy (`arrays=True`) and numba (`arrays=False`) run."""
+    """Rewrite a tree to Python over NumPy arrays, or (`lanes`) over the vectors of `simd` in compiled code."""
 
-    def __init__(self, place: Mapping[str, str], arrays: bool) -> None:
-        self.place, self.arrays = place, arrays
+    def __init__(self, place: Mapping[str, str], lanes: bool) -> None:
+        self.place, self.lanes = place, lanes
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return ast.parse(self.place[node.id], mode="eval").body
@@ -216,45 +216,62 @@ class _Source(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.expr:
         name = node.func.id  # type: ignore[attr-defined]
         arguments = [self.visit(argument) for argument in node.args]
-        if name == "if":
-            condition, a, b = arguments
-            return _call("where", condition, a, b) if self.arrays else ast.IfExp(condition, a, b)
-        if name in ("min", "max"):
-            return _call(name, *arguments)
-        return _call(FUNCTIONS[name], *arguments)
+        special = {"if": "where", "min": "minimum", "max": "maximum"}
+        return _call(special.get(name) or FUNCTIONS[name], *arguments)
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        left, right = self.visit(node.left), self.visit(node.right)
+        if self.lanes and isinstance(node.op, ast.Pow):
+            if isinstance(right, ast.Constant) and right.value in (2.0, 3.0, 4.0):
+                return _call(f"power{int(right.value)}", left)  # type: ignore[arg-type]
+            return _call("power", left, right)
+        return ast.BinOp(left, node.op, right)
+
+    def visit_Compare(self, node: ast.Compare) -> ast.expr:
+        left, right = self.visit(node.left), self.visit(node.comparators[0])
+        if not self.lanes:
+            return ast.Compare(left, node.ops, [right])
+        return _call(_COMPARISONS[type(node.ops[0])], left, right)
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
-        values = [self.visit(value) for value in node.values]
-        if not self.arrays:
-            return ast.BoolOp(node.op, values)
-        name = "logical_and" if isinstance(node.op, ast.And) else "logical_or"
-        return _call(name, *values) if len(values) == 2 else _call(name, values[0], self.visit_BoolOp(
-            ast.BoolOp(node.op, node.values[1:])))  # fmt: skip
+        result, *others = (self.visit(value) for value in node.values)
+        for other in others:
+            result = _call("logical_and" if isinstance(node.op, ast.And) else "logical_or", result, other)
+        return result
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
         operand = self.visit(node.operand)
-        if isinstance(node.op, ast.Not) and self.arrays:
+        if isinstance(node.op, ast.Not):
             return _call("logical_not", operand)
-        return ast.UnaryOp(node.op, operand)
+        return operand if isinstance(node.op, ast.UAdd) else ast.UnaryOp(node.op, operand)
 
 
-def source_of(tree: ast.expr, place: Mapping[str, str], *, arrays: bool) -> str:
-    """Return Python source of `tree` with each name read from `place`, e.g. `{"kf": "p[3]"}`."""
-    rewritten = _Source(place, arrays).visit(_fresh(tree))
+_COMPARISONS: dict[type, str] = {
+    ast.Lt: "less", ast.LtE: "less_equal", ast.Gt: "greater", ast.GtE: "greater_equal",
+    ast.Eq: "equal", ast.NotEq: "not_equal",
+}  # fmt: skip
+
+
+def source_of(tree: ast.expr, place: Mapping[str, str], *, lanes: bool) -> str:
+    """Return Python source of `tree` with each name read from `place`, e.g. `{"kf": "p[3]"}`.
+
+    The source runs on NumPy arrays with the functions of `_NUMPY`, or on vectors with those of `simd`.
+    """
+    rewritten = _Source(place, lanes).visit(_fresh(tree))
     return ast.unparse(ast.fix_missing_locations(rewritten))
 
 
 _NUMPY = {
     "exp": np.exp, "log": np.log, "log10": np.log10, "log2": np.log2, "sqrt": np.sqrt, "fabs": np.abs,
     "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan,
-    "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "where": np.where, "min": np.minimum, "max": np.maximum,
+    "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "where": np.where, "minimum": np.minimum, "maximum": np.maximum,
     "logical_and": np.logical_and, "logical_or": np.logical_or, "logical_not": np.logical_not,
 }  # fmt: skip
 
 
 def array_function(trees: Iterable[ast.expr], place: Mapping[str, str], argument: str) -> Callable[..., Any]:
     """Return `f(array) -> list of arrays`, one per tree, evaluated with NumPy; `place` indexes `argument`."""
-    body = ", ".join(source_of(tree, place, arrays=True) for tree in trees)
+    body = ", ".join(source_of(tree, place, lanes=False) for tree in trees)
     namespace: dict[str, Any] = dict(_NUMPY)
     exec(compile(f"def evaluate({argument}):\n    return [{body}]\n", "<expressions>", "exec"), namespace)
     return namespace["evaluate"]

@@ -1,6 +1,9 @@
-"""Right-hand side and Jacobian by tables: amounts and rate constants in, dy/dt and df/dy out. Machine code.
+"""Right-hand side and Jacobian by tables, for eight trajectories at once: amounts and rate constants in, dy/dt and
+df/dy out. Machine code.
 
-All species indices here are in elimination order (`Tables.position` of `compiled.py` maps to it).
+Species are numbered in elimination order (`compiled.build_tables` makes the tables). Arrays of lanes have shape
+(n, WIDTH); the amounts `y` have one more row, which holds 1.0, so that every reaction of order two or less is
+`k * y[a] * y[b]`.
 """
 
 from __future__ import annotations
@@ -12,9 +15,10 @@ import numpy.typing as npt
 
 from .kernel_cache import kernel
 from .rates import call_rates
+from .simd import at, fma, load, splat, store
 
 Float = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
+Table = npt.NDArray[np.int32]
 
 
 class Tables(NamedTuple):
@@ -24,110 +28,124 @@ class Tables(NamedTuple):
     """
 
     n_species: int
-    reactant_pointer: Index
-    reactant: Index
-    """Species that enter the rate, repeated as often as they react."""
-    change_pointer: Index
-    change: Index
+    n_plain: int
+    """Reactions of order two or less; they come first."""
+    # reactions
+    rate: Table
+    """Which rate constant."""
+    first: Table
+    second: Table
+    """Reacting species; `n_species` (the row of ones) where there is none."""
+    further_pointer: Table
+    further: Table
+    """Third and later reactants, of the reactions from `n_plain` on."""
+    change_pointer: Table
+    change: Table
     """Species that the reaction changes (fixed ones left out) ..."""
     change_by: Float
     """... and by how much."""
-    # constant part of the Jacobian's bookkeeping: term = d rate of reaction / d one reactant
-    term_reaction: Index
-    term_skip: Index
-    """Place in `reactant` of the factor that is differentiated away."""
-    entry_pointer: Index
-    entry: Index
-    """Places in the Jacobian to which a term is added ..."""
-    entry_by: Float
-    """... and the stoichiometric factor."""
-    # reactions whose rate constant is a function of observables or time
-    dynamic_reaction: Index
-    dynamic_rate: Index
-    """Which rate function each of them uses."""
+    # terms of the Jacobian: rate constant times up to two species, or partial derivative times up to two species
+    n_plain_terms: int
+    term_rate: Table
+    term_first: Table
+    term_second: Table
+    term_further_pointer: Table
+    term_further: Table
+    chain_partial: Table
+    chain_factor: Float
+    chain_first: Table
+    chain_second: Table
+    chain_further_pointer: Table
+    chain_further: Table
+    # entries of the Jacobian: each is a sum of terms, the chain terms counted after the others
+    jacobian_pointer: Table
+    jacobian_column: Table
+    sum_pointer: Table
+    sum_term: Table
+    sum_by: Float
+    # explicit time: species changed, chain term, by how much
+    time_species: Table
+    time_term: Table
+    time_by: Float
+    # rate functions: rate constants that they decide, and the observables they read
+    dynamic_rate: Table
+    dynamic_function: Table
     dynamic_factor: Float
-    observable_pointer: Index
-    observable: Index
-    """Species of each observable that rate functions use ..."""
+    observable_pointer: Table
+    observable: Table
     observable_weight: Float
-    """... and its weight."""
-    partial_rate: Index
-    partial_observable: Index
-    """Observable (-1: time) of each nonzero partial derivative of the rate functions."""
-    # term = one (dynamic reaction, partial derivative) pair
-    chain_dynamic: Index
-    chain_partial: Index
-    chain_pointer: Index
-    chain_entry: Index
-    chain_by: Float
-    """Stoichiometric factor times the observable's weight, per entry of the Jacobian."""
-    # Jacobian and its factors
-    jacobian_pointer: Index
-    jacobian_column: Index
-    lu_pointer: Index
-    lu_diagonal: Index
-    lu_column: Index
-    jacobian_in_lu: Index
-    """Place in the LU pattern of each entry of the Jacobian."""
-    n_rates: int
+    n_functions: int
+    # factors
+    lu_pointer: Table
+    lu_diagonal: Table
+    lu_column: Table
 
 
 @kernel
-def update_rates(tables, values, t, y, rates_address, x, rate_values, k):
-    """Evaluate the rate functions at (t, y) and put the rate constants of the dynamic reactions into `k`."""
-    if tables.n_rates == 0:
+def update_rates(tables, values, t, y, rates_address, x, function_values, k):
+    """Evaluate the rate functions at times `t` (1, WIDTH) and amounts `y`; put what they decide into `k`."""
+    if tables.n_functions == 0:
         return
-    x[0] = t
+    store(x, 0, load(t, 0))
     for o in range(tables.observable_pointer.size - 1):
-        total = 0.0
-        for q in range(tables.observable_pointer[o], tables.observable_pointer[o + 1]):
-            total += tables.observable_weight[q] * y[tables.observable[q]]
-        x[o + 1] = total
-    call_rates(rates_address, x, values, rate_values)
-    for d in range(tables.dynamic_reaction.size):
-        k[tables.dynamic_reaction[d]] = tables.dynamic_factor[d] * rate_values[tables.dynamic_rate[d]]
+        total = splat(0.0)
+        for q in range(at(tables.observable_pointer, o), at(tables.observable_pointer, o + 1)):
+            total = fma(at(tables.observable_weight, q), load(y, at(tables.observable, q)), total)
+        store(x, o + 1, total)
+    call_rates(rates_address, x, values, function_values)
+    for d in range(tables.dynamic_rate.size):
+        rate = at(tables.dynamic_factor, d) * load(function_values, at(tables.dynamic_function, d))
+        store(k, at(tables.dynamic_rate, d), rate)
 
 
 @kernel
 def rhs(tables, k, y, dy):
-    """Write dy/dt for rate constants `k` (n_reactions,) and amounts `y` (n_species,) into `dy`."""
-    dy[:] = 0.0
-    for r in range(k.size):
-        v = k[r]
-        for q in range(tables.reactant_pointer[r], tables.reactant_pointer[r + 1]):
-            v *= y[tables.reactant[q]]
-        for q in range(tables.change_pointer[r], tables.change_pointer[r + 1]):
-            dy[tables.change[q]] += tables.change_by[q] * v
+    """Write dy/dt for rate constants `k` (n_rates, WIDTH) and amounts `y` into `dy` (n_species, WIDTH)."""
+    for i in range(tables.n_species):
+        store(dy, i, 0.0)
+    n_reactions = tables.rate.size
+    for r in range(n_reactions):
+        v = load(k, at(tables.rate, r)) * load(y, at(tables.first, r)) * load(y, at(tables.second, r))
+        if r >= tables.n_plain:
+            place = r - tables.n_plain
+            for q in range(at(tables.further_pointer, place), at(tables.further_pointer, place + 1)):
+                v = v * load(y, at(tables.further, q))
+        for q in range(at(tables.change_pointer, r), at(tables.change_pointer, r + 1)):
+            i = at(tables.change, q)
+            store(dy, i, fma(at(tables.change_by, q), v, load(dy, i)))
 
 
 @kernel
-def jacobian(tables, k, y, partials, entries, dfdt):
-    """Write df/dy into `entries` (pattern of `tables`) and the explicit df/dt into `dfdt` (n_species,).
+def jacobian(tables, k, y, partials, terms, entries, dfdt):
+    """Write df/dy into `entries` (pattern of `tables`) and the explicit df/dt into `dfdt`.
 
-    `partials` holds the partial derivatives of the rate functions at the present time and amounts.
+    `partials` holds the partial derivatives of the rate functions at the present time and amounts; `terms` is scratch.
     """
-    entries[:] = 0.0
-    for m in range(tables.term_reaction.size):
-        r = tables.term_reaction[m]
-        v = k[r]
-        for q in range(tables.reactant_pointer[r], tables.reactant_pointer[r + 1]):
-            if q != tables.term_skip[m]:
-                v *= y[tables.reactant[q]]
-        for q in range(tables.entry_pointer[m], tables.entry_pointer[m + 1]):
-            entries[tables.entry[q]] += tables.entry_by[q] * v
-    dfdt[:] = 0.0
-    for m in range(tables.chain_dynamic.size):
-        d = tables.chain_dynamic[m]
-        r = tables.dynamic_reaction[d]
-        v = tables.dynamic_factor[d] * partials[tables.chain_partial[m]]
-        for q in range(tables.reactant_pointer[r], tables.reactant_pointer[r + 1]):
-            v *= y[tables.reactant[q]]
-        if tables.partial_observable[tables.chain_partial[m]] < 0:
-            for q in range(tables.change_pointer[r], tables.change_pointer[r + 1]):
-                dfdt[tables.change[q]] += tables.change_by[q] * v
-        else:
-            for q in range(tables.chain_pointer[m], tables.chain_pointer[m + 1]):
-                entries[tables.chain_entry[q]] += tables.chain_by[q] * v
+    n_terms = tables.term_rate.size
+    for m in range(n_terms):
+        v = load(k, at(tables.term_rate, m)) * load(y, at(tables.term_first, m)) * load(y, at(tables.term_second, m))
+        if m >= tables.n_plain_terms:
+            place = m - tables.n_plain_terms
+            for q in range(at(tables.term_further_pointer, place), at(tables.term_further_pointer, place + 1)):
+                v = v * load(y, at(tables.term_further, q))
+        store(terms, m, v)
+    for m in range(tables.chain_partial.size):
+        v = at(tables.chain_factor, m) * load(partials, at(tables.chain_partial, m))
+        v = v * load(y, at(tables.chain_first, m)) * load(y, at(tables.chain_second, m))
+        for q in range(at(tables.chain_further_pointer, m), at(tables.chain_further_pointer, m + 1)):
+            v = v * load(y, at(tables.chain_further, q))
+        store(terms, n_terms + m, v)
+    for e in range(tables.jacobian_column.size):
+        total = splat(0.0)
+        for q in range(at(tables.sum_pointer, e), at(tables.sum_pointer, e + 1)):
+            total = fma(at(tables.sum_by, q), load(terms, at(tables.sum_term, q)), total)
+        store(entries, e, total)
+    for i in range(tables.n_species):
+        store(dfdt, i, 0.0)
+    for q in range(tables.time_species.size):
+        i = at(tables.time_species, q)
+        term = load(terms, n_terms + at(tables.time_term, q))
+        store(dfdt, i, fma(at(tables.time_by, q), term, load(dfdt, i)))
 
 
 @kernel

@@ -9,7 +9,7 @@ import ast
 import importlib.util
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -18,6 +18,7 @@ from llvmlite import ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
+from . import simd
 from .cache import CacheNotice, content_hash, writable_folder, write_atomic
 from .expressions import TIME, derivative, names_in, source_of
 
@@ -26,7 +27,7 @@ _SIGNATURE = types.void(types.CPointer(types.double), types.CPointer(types.doubl
 
 @intrinsic
 def call_rates(typing_context, address, x, values, out):  # type: ignore[no-untyped-def]
-    """Call the C function at `address` with the data pointers of three contiguous float64 arrays."""
+    """Call the C function at `address` with the data pointers of three contiguous arrays of lanes."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         pointer = ir.DoubleType().as_pointer()
@@ -49,6 +50,8 @@ class RateFunctions:
     source: str
     observables: tuple[str, ...]
     """Observables that the functions use; they arrive as `x[1], x[2], ...` after the time `x[0]`."""
+    values: tuple[str, ...]
+    """Parameters that the functions use, in the order in which they arrive."""
     n_rates: int
     partials: tuple[tuple[int, int], ...]
     """(rate, observable index or -1 for time) of each derivative that is not zero everywhere."""
@@ -66,31 +69,34 @@ class RateFunctions:
         return addresses[0], addresses[1], functions
 
 
-def rate_functions(
-    trees: Sequence[ast.expr], observables: Sequence[str], value_index: Mapping[str, int]
-) -> RateFunctions:
-    """Return the functions that evaluate `trees`, with parameter values looked up by `value_index`.
+def rate_functions(trees: Sequence[ast.expr], observables: Sequence[str], value_names: Sequence[str]) -> RateFunctions:
+    """Return the functions that evaluate `trees`, of observables and of parameters among `value_names`.
 
     Every name in `trees` is an observable, a value or `time`; nested functions are substituted before.
     """
     used = {name for tree in trees for name in names_in(tree)}
     inputs = tuple(name for name in observables if name in used)
-    place = {name: f"values[{index}]" for name, index in value_index.items()}
-    place |= {name: f"x[{i}]" for i, name in enumerate(inputs, start=1)} | {TIME: "x[0]"}
-    value_lines: list[str] = []
-    partial_lines: list[str] = []
-    partials: list[tuple[int, int]] = []
+    values = tuple(name for name in value_names if name in used and name not in inputs)
+    place = {name: f"v{i}" for i, name in enumerate(values)} | {name: f"x{i}" for i, name in enumerate(inputs, start=1)}
+    place[TIME] = "x0"
+    # everything is loaded first: a store could, for all the compiler knows, change what is loaded after it
+    loads = [f"    x{i} = load(x, {i})" for i in range(len(inputs) + 1)]
+    loads += [f"    v{i} = load(values, {i})" for i in range(len(values))]
+    results, partial_results, partials = [], [], []
     for r, tree in enumerate(trees):
-        value_lines.append(f"    out[{r}] = {source_of(tree, place, arrays=False)}")
+        results.append(source_of(tree, place, lanes=True))
         for o, name in enumerate((TIME, *inputs), start=-1):
             partial = derivative(tree, name)
             if not (isinstance(partial, ast.Constant) and partial.value == 0):
-                partial_lines.append(f"    out[{len(partials)}] = {source_of(partial, place, arrays=False)}")
+                partial_results.append(source_of(partial, place, lanes=True))
                 partials.append((r, o))
-    lines = ["from math import *", ""]
-    for name, body in (("rates", value_lines), ("partials", partial_lines)):
-        lines += ["", f"def {name}(x, values, out):", *(body or ["    pass"])]
-    return RateFunctions("\n".join(lines) + "\n", inputs, len(trees), tuple(partials))
+    lines = [f"from {simd.__name__} import {', '.join(simd.RATE_VOCABULARY)}", ""]
+    for name, texts in (("rates", results), ("partials", partial_results)):
+        body = [f"    r{i} = {text}" for i, text in enumerate(texts)] + [
+            f"    store(out, {i}, r{i})" for i in range(len(texts))
+        ]
+        lines += ["", f"def {name}(x, values, out):", *loads, *body]
+    return RateFunctions("\n".join(lines) + "\n", inputs, values, len(trees), tuple(partials))
 
 
 def _load(source: str) -> ModuleType:

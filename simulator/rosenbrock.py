@@ -1,6 +1,8 @@
-"""The integrator: a stiffly accurate Rosenbrock method over one time interval. Machine code.
+"""The integrator: a stiffly accurate Rosenbrock method over one time interval, eight runs in lockstep. Machine code.
 
-Amounts at the start in; amounts at the end, requested outputs at the requested times and a status out.
+A queue of runs in; their amounts at the end, requested outputs at the requested times and a status each out. Every lane
+has its own time, step and controller and takes the next run from the queue as soon as its own has ended, so that
+lanes do not wait for each other, do not touch each other, and give the same numbers whatever runs beside them.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import numpy.typing as npt
 from .kernel_cache import kernel
 from .kernels import Tables, evaluate_partials, jacobian, rhs, update_rates
 from .lu import factor, residual, solve
+from .simd import WIDTH, absolute, aligned, fma, larger, load, smaller, splat, store, take_next, where_less
 from .status import Status
 from .tableaux import RosenbrockTableau
 
@@ -20,12 +23,10 @@ Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
 
 OK, STEP_LIMIT, TOO_STIFF, NOT_FINITE, NEGATIVE, SINGULAR = (int(Status(code)) for code in range(6))
-NO_STEADY_STATE = int(Status.NO_STEADY_STATE)
+NO_STEADY_STATE, RUNNING = int(Status.NO_STEADY_STATE), int(Status.RUNNING)
 
 ATTEMPTS, STEPS, REJECTIONS, FACTORISATIONS, RHS_CALLS, CULPRIT = range(6)
-"""Places in the `counts` array; `CULPRIT` is the species (elimination order) that a failure is blamed on."""
-TIME_NOW, STEP_NOW, PREVIOUS_REJECTED = range(3)
-"""Places in the `clock` array, which carries the state of the step-size controller."""
+"""Columns of `Runs.counts`; `CULPRIT` is the species (elimination order) that a failure is blamed on."""
 
 EPS = float(np.finfo(np.float64).eps)
 REFINE_ABOVE = 1e-10
@@ -55,21 +56,79 @@ class Output(NamedTuple):
     weight: Float
 
 
-class Workspace(NamedTuple):
-    """Scratch arrays of one thread; nothing is allocated while integrating."""
+class Runs(NamedTuple):
+    """The runs of one call: what each starts from, and where it leaves its results. All rows are per run."""
 
     k: Float
+    """Rate constants (n_runs, n_rates)."""
+    values: Float
+    """Parameter values that rate functions use (n_runs, n_used)."""
+    y: Float
+    """Amounts (n_runs, n_species), elimination order: at the start, then where the run got to."""
+    next_output: Index
+    kept: Float
+    """(n_runs, n_times, n_outputs)."""
+    status: Index
+    reached: Float
+    counts: Index
+    """(n_runs, 6): see ATTEMPTS and following."""
+    stop: Index
+    """A status code here ends the run with it; 0 lets it go on."""
+    started: Float
+    """When the run began, by `clock`."""
+    clock: Float
+    """One number, the present wall time, kept up to date from outside."""
+    queue: Index
+    """One number: the next run to begin."""
+
+
+class Settings(NamedTuple):
+    """Options of the integrator for one call."""
+
+    t_start: float
+    t_end: float
+    rtol: float
+    atol: Float
+    """(n_species,), elimination order."""
+    nonnegative: bool
+    max_attempts: int
+    steady_tolerance: float
+    """Above 0: a run ends as soon as no amount would change by more than this tolerance (relative, plus atol) until
+    `t_end` at its present slope, and fails if that never comes."""
+    first_step: float
+    """Size of the first step of every run; 0 chooses one from the slope and its change."""
+
+
+class Workspace(NamedTuple):
+    """Scratch of one thread; nothing is allocated while integrating. Lane arrays have shape (n, WIDTH)."""
+
+    k: Float
+    values: Float
     x: Float
-    rate_values: Float
+    function_values: Float
     partials: Float
+    terms: Float
     entries: Float
     lu: Float
+    y: Float
     y_new: Float
     slope: Float
     dfdt: Float
     scratch: Float
+    right: Float
     u: Float
     interpolants: Float
+    lane: Float
+    """Rows: see T and following."""
+    run: Index
+    """Which run each lane works on; -1 if none."""
+    state: Index
+    """(WIDTH, 2): why the latest attempt was rejected, whether it was."""
+
+
+T, H, SHIFT, STAGE_T, ERR, LOW, SIZE, PER_H, TRIAL_H, D0, D1, D2 = range(12)
+"""Rows of `Workspace.lane`."""
+REASON, REJECTED = range(2)
 
 
 def method_of(tableau: RosenbrockTableau) -> Method:
@@ -78,259 +137,432 @@ def method_of(tableau: RosenbrockTableau) -> Method:
     return Method(t.gamma, t.a, t.c, t.dense, t.alpha, t.gamma_sums, t.error_order)
 
 
-def workspace_for(tables: Tables, n_partials: int, n_stages: int) -> Workspace:
+def workspace_for(tables: Tables, n_rates: int, n_values: int, n_partials: int, n_stages: int) -> Workspace:
     """Return scratch arrays that fit the network and the method."""
-    n, n_reactions = tables.n_species, len(tables.reactant_pointer) - 1
-    zeros = np.zeros
-    return Workspace(
-        k=zeros(n_reactions), x=zeros(len(tables.observable_pointer)), rate_values=zeros(max(tables.n_rates, 1)),
-        partials=zeros(max(n_partials, 1)), entries=zeros(len(tables.jacobian_column)),
-        lu=zeros(len(tables.lu_column)), y_new=zeros(n), slope=zeros(n), dfdt=zeros(n), scratch=zeros(n),
-        u=zeros((n_stages, n)), interpolants=zeros((3, n)),
+    n = tables.n_species
+    n_terms = len(tables.term_rate) + len(tables.chain_partial)
+
+    def lanes(rows: int) -> Float:
+        return aligned(max(rows, 1), WIDTH)
+
+    work = Workspace(
+        k=lanes(n_rates), values=lanes(n_values), x=lanes(len(tables.observable_pointer)),
+        function_values=lanes(tables.n_functions), partials=lanes(n_partials), terms=lanes(n_terms),
+        entries=lanes(len(tables.jacobian_column)), lu=lanes(len(tables.lu_column)), y=lanes(n + 1), y_new=lanes(n + 1),
+        slope=lanes(n), dfdt=lanes(n), scratch=lanes(n), right=lanes(n), u=lanes(n_stages * n),
+        interpolants=lanes(3 * n), lane=lanes(12),
+        run=np.full(WIDTH, -1, np.int64), state=np.zeros((WIDTH, 2), np.int64),
     )  # fmt: skip
+    work.y[n] = work.y_new[n] = 1.0
+    return work
 
 
 @kernel
-def slope_at(tables, values, rates_address, w, t, y, dy):
-    """Write f(t, y) into `dy`."""
-    update_rates(tables, values, t, y, rates_address, w.x, w.rate_values, w.k)
+def slope_at(tables, rates_address, w, t_row, y, dy):
+    """Write f(t, y) of all lanes into `dy`; `t_row` is a row of `w.lane`."""
+    update_rates(tables, w.values, w.lane[t_row : t_row + 1], y, rates_address, w.x, w.function_values, w.k)
     rhs(tables, w.k, y, dy)
 
 
 @kernel
-def first_step_size(tables, values, rates_address, w, t, y, span, rtol, atol, order):
-    """Return a starting step after Hairer, Norsett & Wanner, Solving ODEs I, II.4, in the maximum norm.
+def keep_outputs(output, runs, w, run, lane, t, h, theta_max):
+    """Write the outputs of one run that lie in its step (t, t + h], by the method's interpolation.
 
-    `w.slope` holds f(t, y). The result changes amounts by about one per cent of their tolerance-weighted size.
+    `theta_max` is 1, or 0 to write those at or before `t` from the amounts at `t`.
     """
-    d0, d1 = 0.0, 0.0
-    for i in range(y.size):
-        weight = atol[i] + rtol * abs(y[i])
-        d0 = max(d0, abs(y[i]) / weight)
-        d1 = max(d1, abs(w.slope[i]) / weight)
-    h0 = 1e-6 * span if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1
-    h0 = min(h0, span)
-    for i in range(y.size):
-        w.y_new[i] = y[i] + h0 * w.slope[i]
-    slope_at(tables, values, rates_address, w, t + h0, w.y_new, w.scratch)
-    d2 = 0.0
-    for i in range(y.size):
-        d2 = max(d2, abs(w.scratch[i] - w.slope[i]) / ((atol[i] + rtol * abs(y[i])) * h0))
-    largest = max(d1, d2)
-    if not largest < np.inf:
-        return 1e-6 * h0
-    h1 = max(1e-6 * span, 1e-3 * h0) if largest <= 1e-15 else (0.01 / largest) ** (1.0 / (order + 1))
-    return min(100.0 * h0, h1, span)
-
-
-@kernel
-def write_output(output, y, row):
-    """Write the requested linear combinations of `y` into `row` (n_outputs,)."""
-    for o in range(output.pointer.size - 1):
-        total = 0.0
-        for q in range(output.pointer[o], output.pointer[o + 1]):
-            total += output.weight[q] * y[output.species[q]]
-        row[o] = total
-
-
-@kernel
-def is_rejected(verdict, err):
-    """Tell whether the attempted step is refused: not finite, too large an error, or negative beyond tolerance."""
-    return verdict != OK or err > 1.0
-
-
-@kernel
-def integrate(
-    tables, method, output, values, rates_address, partials_address, t_end, rtol, atol, nonnegative, max_attempts,
-    steady_tolerance, stop, w, y, clock, next_output, kept, counts,
-):  # fmt: skip
-    """Integrate from `clock[TIME_NOW]` to `t_end`; return a status code.
-
-    On entry `y` (n_species,) holds the amounts at the start and `w.k` the constant rate constants; on return `y`
-    holds the amounts at `clock[TIME_NOW]`. Rows of `kept` (n_times, n_outputs) from `next_output[0]` on are written
-    for the times reached. With `steady_tolerance` > 0 the run ends as soon as no amount would change by more than
-    that tolerance (relative, plus atol) until `t_end` at its present slope, and fails if that never comes.
-    The local error is measured by the maximum norm of `err_i / (rtol max(|y_i|, |y_new_i|) + atol_i)`.
-    """
-    n = y.size
-    n_stages = method.gamma_sums.size
-    n_times = output.times.size
-    t = clock[TIME_NOW]
-    start = t
-    io = next_output[0]
-    while io < n_times and output.times[io] <= t:
-        write_output(output, y, kept[io])
+    n = w.slope.shape[0]
+    io = runs.next_output[run]
+    while io < output.times.size and output.times[io] <= t + theta_max * h:
+        theta = min((output.times[io] - t) / h, 1.0) if theta_max > 0.0 else 0.0
+        for o in range(output.pointer.size - 1):
+            total = 0.0
+            for q in range(output.pointer[o], output.pointer[o + 1]):
+                i = output.species[q]
+                value = w.y[i, lane]
+                if theta == 1.0:
+                    value = w.y_new[i, lane]
+                elif theta > 0.0:
+                    inner = w.interpolants[n + i, lane] + theta * w.interpolants[2 * n + i, lane]
+                    inner = w.interpolants[i, lane] + theta * inner
+                    value = (1.0 - theta) * value + theta * (w.y_new[i, lane] + (1.0 - theta) * inner)
+                total += output.weight[q] * value
+            runs.kept[run, io, o] = total
         io += 1
-    next_output[0] = io
-    if t >= t_end:
-        return OK
+    runs.next_output[run] = io
 
-    slope_at(tables, values, rates_address, w, t, y, w.slope)
-    counts[RHS_CALLS] += 1
-    for i in range(n):
-        if not abs(w.slope[i]) < np.inf:
-            counts[CULPRIT] = i
-            return NOT_FINITE
-    h = clock[STEP_NOW]
-    if not h > 0.0:
-        h = first_step_size(tables, values, rates_address, w, t, y, t_end - t, rtol, atol, method.error_order)
-        counts[RHS_CALLS] += 1
-    new_point = True
-    reason = TOO_STIFF  # why the latest attempt was rejected
 
-    while True:
-        # ---- limits: attempts count, rejected ones too
-        if stop[0] != 0:
-            clock[TIME_NOW] = t
-            return stop[0]
-        if counts[ATTEMPTS] >= max_attempts:
-            clock[TIME_NOW] = t
-            return STEP_LIMIT
-        if h < 10.0 * EPS * abs(t) or h < 1e-290:
-            clock[TIME_NOW] = t
-            return reason
-        counts[ATTEMPTS] += 1
-        last = t + 1.0001 * h >= t_end
-        if last:
-            h = t_end - t
+@kernel
+def load_run(tables, output, settings, runs, w, run, lane):
+    """Put a run into a lane: its rate constants, parameter values, amounts and time."""
+    for j in range(w.k.shape[0]):
+        w.k[j, lane] = runs.k[run, j] if j < runs.k.shape[1] else 0.0
+    for j in range(runs.values.shape[1]):
+        w.values[j, lane] = runs.values[run, j]
+    for i in range(tables.n_species):
+        w.y[i, lane] = runs.y[run, i]
+    w.lane[T, lane] = settings.t_start
+    w.lane[H, lane] = settings.first_step
+    w.state[lane, REASON] = TOO_STIFF
+    w.state[lane, REJECTED] = 0
 
-        # ---- Jacobian at (t, y), once per point; factors of I/(gamma h) - J, once per attempt
-        if new_point:
-            slope_at(tables, values, rates_address, w, t, y, w.slope)
-            counts[RHS_CALLS] += 1
-            if tables.n_rates > 0:
-                evaluate_partials(partials_address, w.x, values, w.partials)
-            jacobian(tables, w.k, y, w.partials, w.entries, w.dfdt)
-            new_point = False
-        shift = 1.0 / (method.gamma * h)
-        factor(tables, w.entries, shift, w.lu, w.scratch)
-        counts[FACTORISATIONS] += 1
 
-        # ---- stages
-        singular = False
-        for s in range(n_stages):
-            u = w.u[s]
-            if s == 0:
-                for i in range(n):
-                    w.y_new[i] = y[i]
-                    u[i] = w.slope[i] + h * method.gamma_sums[0] * w.dfdt[i]
-                    w.interpolants[0, i] = u[i]
-            else:
-                for i in range(n):
-                    w.y_new[i] = y[i]
-                    w.interpolants[0, i] = 0.0
-                for j in range(s):
-                    a, c = method.a[s, j], method.c[s, j] / h
-                    for i in range(n):
-                        w.y_new[i] += a * w.u[j, i]
-                        w.interpolants[0, i] += c * w.u[j, i]
-                slope_at(tables, values, rates_address, w, t + method.alpha[s] * h, w.y_new, u)
-                counts[RHS_CALLS] += 1
-                for i in range(n):
-                    u[i] += w.interpolants[0, i] + h * method.gamma_sums[s] * w.dfdt[i]
-            solve(tables, w.lu, u)
-            if s == 0:  # one residual per factorisation; refine once, else call the matrix singular
-                error = residual(tables, w.entries, shift, u, w.interpolants[0], w.scratch)
-                if error > REFINE_ABOVE:
-                    solve(tables, w.lu, w.scratch)
-                    for i in range(n):
-                        u[i] += w.scratch[i]
-                    error = residual(tables, w.entries, shift, u, w.interpolants[0], w.scratch)
-                if not error <= REFINE_ABOVE:
-                    singular = True
-                    break
-        if singular:
-            counts[REJECTIONS] += 1
-            reason = SINGULAR
-            h *= 0.5
-            clock[PREVIOUS_REJECTED] = 1.0
-            continue
+@kernel
+def end_run(tables, runs, w, lane, status):
+    """Take a run out of its lane: store where it got to and how it ended."""
+    run = w.run[lane]
+    for i in range(tables.n_species):
+        runs.y[run, i] = w.y[i, lane]
+    runs.reached[run] = w.lane[T, lane]
+    runs.status[run] = status
+    runs.started[run] = np.inf
+    w.run[lane] = -1
 
-        # ---- error, positivity, finiteness
-        err, culprit = 0.0, -1
-        u = w.u[n_stages - 1]
-        verdict = OK
-        for i in range(n):
-            w.y_new[i] += u[i]
-            e = abs(u[i]) / (rtol * max(abs(y[i]), abs(w.y_new[i])) + atol[i])
-            if not e < np.inf:
-                verdict, culprit = NOT_FINITE, i
+
+@kernel
+def refill(tables, output, settings, runs, w):
+    """Give every free lane the next run of the queue; return the number of busy lanes and whether any is new.
+
+    A lane that stays free gets finite numbers to work on, so that it neither fails nor slows the others.
+    """
+    busy, new = 0, False
+    n_runs = runs.status.size
+    for lane in range(WIDTH):
+        while w.run[lane] < 0:
+            run = take_next(runs.queue)
+            if run >= n_runs:
                 break
-            if nonnegative and w.y_new[i] < -atol[i] and w.y_new[i] < y[i] and verdict == OK:
-                verdict, counts[CULPRIT] = NEGATIVE, i
-            if e > err:
-                err, culprit = e, i
-        if verdict == NOT_FINITE:
-            reason = NOT_FINITE
-            counts[CULPRIT] = culprit
-            growth = 0.25
+            if runs.status[run] != RUNNING:  # failed in an earlier interval, or never to be begun
+                continue
+            if runs.stop[run] != 0:
+                runs.status[run] = runs.stop[run]
+                continue
+            runs.started[run] = runs.clock[0]
+            load_run(tables, output, settings, runs, w, run, lane)
+            w.run[lane] = run
+            keep_outputs(output, runs, w, run, lane, settings.t_start, 1.0, 0.0)
+            if settings.t_start >= settings.t_end:
+                end_run(tables, runs, w, lane, OK)
+                continue
+            new = True
+        if w.run[lane] >= 0:
+            busy += 1
         else:
-            growth = min(
-                LARGEST_GROWTH, max(LARGEST_SHRINK, SAFETY * (err + 1e-14) ** (-1.0 / (method.error_order + 1)))
-            )
-            if err > 1.0:
-                reason = TOO_STIFF
-                counts[CULPRIT] = culprit
-                growth = min(growth, 0.9)
-            elif verdict == NEGATIVE:
-                reason = NEGATIVE
-                growth = 0.5
-        if is_rejected(verdict, err):
-            counts[REJECTIONS] += 1
-            clock[PREVIOUS_REJECTED] = 1.0
-            h *= growth
+            load_run(tables, output, settings, runs, w, 0, lane)
+            for j in range(w.k.shape[0]):
+                w.k[j, lane] = 0.0
+            for i in range(tables.n_species):
+                w.y[i, lane] = 0.0
+            w.lane[H, lane] = 1.0
+    return busy, new
+
+
+@kernel
+def first_step_sizes(tables, settings, rates_address, w, order):
+    """Choose the first step of new lanes after Hairer, Norsett & Wanner, Solving ODEs I, II.4, in the maximum norm.
+
+    `w.slope` holds f(t, y). The step changes amounts by about one per cent of their tolerance-weighted size.
+    """
+    n = tables.n_species
+    span = settings.t_end - settings.t_start
+    d0, d1 = splat(0.0), splat(0.0)
+    for i in range(n):
+        weight = fma(settings.rtol, absolute(load(w.y, i)), splat(settings.atol[i]))
+        d0 = larger(absolute(load(w.y, i)) / weight, d0)
+        d1 = larger(absolute(load(w.slope, i)) / weight, d1)
+    store(w.lane, D0, d0)
+    store(w.lane, D1, d1)
+    for lane in range(WIDTH):
+        small = w.lane[D0, lane] < 1e-5 or w.lane[D1, lane] < 1e-5
+        h0 = 1e-6 * span if small else 0.01 * w.lane[D0, lane] / w.lane[D1, lane]
+        w.lane[TRIAL_H, lane] = min(h0, span)
+        w.lane[STAGE_T, lane] = w.lane[T, lane] + w.lane[TRIAL_H, lane]
+    trial = load(w.lane, TRIAL_H)
+    for i in range(n):
+        store(w.y_new, i, fma(trial, load(w.slope, i), load(w.y, i)))
+    slope_at(tables, rates_address, w, STAGE_T, w.y_new, w.scratch)
+    d2 = splat(0.0)
+    for i in range(n):
+        weight = fma(settings.rtol, absolute(load(w.y, i)), splat(settings.atol[i]))
+        d2 = larger(absolute(load(w.scratch, i) - load(w.slope, i)) / weight, d2)
+    store(w.lane, D2, d2 / trial)
+    for lane in range(WIDTH):
+        if w.run[lane] < 0 or w.lane[H, lane] > 0.0:
             continue
+        runs_h0 = w.lane[TRIAL_H, lane]
+        largest = max(w.lane[D1, lane], w.lane[D2, lane])
+        if not largest < np.inf:
+            h = 1e-6 * runs_h0
+        elif largest <= 1e-15:
+            h = max(1e-6 * span, 1e-3 * runs_h0)
+        else:
+            h = (0.01 / largest) ** (1.0 / (order + 1))
+        w.lane[H, lane] = min(min(100.0 * runs_h0, h), span)
 
-        # ---- accepted: outputs inside the step by the method's own interpolation
-        t_new = t_end if last else t + h
-        if io < n_times and output.times[io] <= t_new:
-            for p in range(3):
-                for i in range(n):
-                    w.interpolants[p, i] = 0.0
-                for s in range(n_stages):
-                    d = method.dense[p, s]
-                    for i in range(n):
-                        w.interpolants[p, i] += d * w.u[s, i]
-            while io < n_times and output.times[io] <= t_new:
-                if output.times[io] == t_new:
-                    write_output(output, w.y_new, kept[io])
-                else:
-                    theta = (output.times[io] - t) / h
-                    for i in range(n):
-                        inner = w.interpolants[1, i] + theta * w.interpolants[2, i]
-                        inner = w.interpolants[0, i] + theta * inner
-                        w.scratch[i] = (1.0 - theta) * y[i] + theta * (w.y_new[i] + (1.0 - theta) * inner)
-                    write_output(output, w.scratch, kept[io])
-                io += 1
-            next_output[0] = io
-        counts[STEPS] += 1
-        for i in range(n):
-            y[i] = w.y_new[i]
-        t = t_new
-        new_point = True
-        if clock[PREVIOUS_REJECTED] != 0.0:
-            growth = min(growth, 1.0)
-            clock[PREVIOUS_REJECTED] = 0.0
-        h *= growth
-        reason = TOO_STIFF
 
-        # ---- ends
-        if steady_tolerance > 0.0:
-            slope_at(tables, values, rates_address, w, t, y, w.slope)
-            counts[RHS_CALLS] += 1
-            drift = 0.0
+@kernel
+def culprit_of_error(settings, w, lane, n, last):
+    """Return the species with the largest weighted error of a lane; the first that is not finite, if one is."""
+    worst, culprit = -1.0, 0
+    for i in range(n):
+        size = settings.rtol * max(abs(w.y[i, lane]), abs(w.y_new[i, lane])) + settings.atol[i]
+        e = abs(w.u[last + i, lane]) / size
+        if not e < np.inf:
+            return i
+        if e > worst:
+            worst, culprit = e, i
+    return culprit
+
+
+@kernel
+def lowest(w, lane, n):
+    """Return the species with the lowest amount of a lane."""
+    culprit = 0
+    for i in range(n):
+        if w.y_new[i, lane] < w.y_new[culprit, lane]:
+            culprit = i
+    return culprit
+
+
+@kernel
+def stages(tables, method, rates_address, w):
+    """Compute the stages `w.u` (n_stages * n_species, WIDTH) and, in `w.y_new`, the argument of the last one.
+
+    Returns nothing; row SIZE of `w.lane` holds the relative residual of the first solve, refined once.
+    """
+    n = tables.n_species
+    n_stages = method.gamma_sums.size
+    h, per_h = load(w.lane, H), load(w.lane, PER_H)
+    for s in range(n_stages):
+        u = w.u[s * n : (s + 1) * n]
+        if s == 0:
+            weight = method.gamma_sums[0] * h
             for i in range(n):
-                d = abs(w.slope[i]) * (t_end - start) / (steady_tolerance * abs(y[i]) + atol[i])
+                right = fma(weight, load(w.dfdt, i), load(w.slope, i))
+                store(u, i, right)
+                store(w.right, i, right)
+        else:
+            for i in range(n):
+                y, c = load(w.y, i), splat(0.0)
+                for j in range(s):
+                    v = load(w.u, j * n + i)
+                    y = fma(method.a[s, j], v, y)
+                    c = fma(method.c[s, j], v, c)
+                store(w.y_new, i, y)
+                store(w.right, i, c)
+            store(w.lane, STAGE_T, fma(method.alpha[s], h, load(w.lane, T)))
+            slope_at(tables, rates_address, w, STAGE_T, w.y_new, u)
+            weight = method.gamma_sums[s] * h
+            for i in range(n):
+                right = fma(per_h, load(w.right, i), load(u, i))
+                store(u, i, fma(weight, load(w.dfdt, i), right))
+        solve(tables, w.lu, u)
+        if s == 0:  # one residual per factorisation
+            residual(tables, w.entries, w.lane[SHIFT : SHIFT + 1], u, w.right, w.scratch, w.lane[SIZE : SIZE + 1])
+            refine = False
+            for lane in range(WIDTH):
+                if w.run[lane] >= 0 and not w.lane[SIZE, lane] <= REFINE_ABOVE:
+                    refine = True
+            if refine:
+                solve(tables, w.lu, w.scratch)
+                for lane in range(WIDTH):  # lanes that need none are left as they are: they do not see their neighbours
+                    if not w.lane[SIZE, lane] <= REFINE_ABOVE:
+                        for i in range(n):
+                            u[i, lane] += w.scratch[i, lane]
+                residual(tables, w.entries, w.lane[SHIFT : SHIFT + 1], u, w.right, w.scratch, w.lane[SIZE : SIZE + 1])
+
+
+@kernel
+def interpolate(method, w, n):
+    """Write the interpolation's three rows (of n species each) into `w.interpolants`."""
+    n_stages = method.gamma_sums.size
+    for i in range(n):
+        k1, k2, k3 = splat(0.0), splat(0.0), splat(0.0)
+        for s in range(n_stages):
+            v = load(w.u, s * n + i)
+            k1, k2, k3 = fma(method.dense[0, s], v, k1), fma(method.dense[1, s], v, k2), fma(method.dense[2, s], v, k3)
+        store(w.interpolants, i, k1)
+        store(w.interpolants, n + i, k2)
+        store(w.interpolants, 2 * n + i, k3)
+
+
+@kernel
+def finish_lanes(tables, settings, runs, w):
+    """End the runs that are done, stopped or beyond their limits; `w.slope` holds f at the lanes' points.
+
+    Returns the number of lanes that were freed.
+    """
+    freed = 0
+    span = settings.t_end - settings.t_start
+    for lane in range(WIDTH):
+        run = w.run[lane]
+        if run < 0:
+            continue
+        t, h = w.lane[T, lane], w.lane[H, lane]
+        status = RUNNING
+        at_end = t >= settings.t_end
+        if settings.steady_tolerance > 0.0 and w.state[lane, REJECTED] == 0:
+            drift = 0.0
+            for i in range(tables.n_species):
+                size = settings.steady_tolerance * abs(w.y[i, lane]) + settings.atol[i]
+                d = abs(w.slope[i, lane]) * span / size
                 if not d <= drift:
                     drift = d
-                    counts[CULPRIT] = i
+                    runs.counts[run, CULPRIT] = i
             if drift <= 1.0:
-                clock[TIME_NOW] = t
-                return OK
-            if last:
-                clock[TIME_NOW] = t
-                return NO_STEADY_STATE
-        elif last:
-            clock[TIME_NOW] = t
-            clock[STEP_NOW] = h
-            return OK
+                status = OK
+            elif at_end:
+                status = NO_STEADY_STATE
+        elif at_end:
+            status = OK
+        if status == RUNNING:
+            if runs.stop[run] != 0:
+                status = runs.stop[run]
+            elif runs.counts[run, ATTEMPTS] >= settings.max_attempts:
+                status = STEP_LIMIT
+            elif h > 0.0 and (h < 10.0 * EPS * abs(t) or h < 1e-290):
+                status = w.state[lane, REASON]
+            elif w.state[lane, REJECTED] == 0:
+                for i in range(tables.n_species):
+                    if not abs(w.slope[i, lane]) < np.inf:
+                        runs.counts[run, CULPRIT] = i
+                        status = NOT_FINITE
+                        break
+        if status != RUNNING:
+            end_run(tables, runs, w, lane, status)
+            freed += 1
+    return freed
+
+
+@kernel
+def judge(tables, method, settings, runs, w):
+    """Measure the error of the attempted step in every lane, in the maximum norm; accept it or choose a smaller one.
+
+    The error is `max_i |err_i| / (rtol max(|y_i|, |y_new_i|) + atol_i)`; a step is also refused if it gives numbers
+    that are not finite or amounts below -atol. Row TRIAL_H of `w.lane` gets the next step, positive where the attempt
+    is accepted and negative where it is not.
+    """
+    n = tables.n_species
+    last = (method.gamma_sums.size - 1) * n
+    err, low, finite = splat(0.0), splat(0.0), splat(0.0)
+    for i in range(n):
+        u, y, atol = load(w.u, last + i), load(w.y, i), splat(settings.atol[i])
+        y_new = load(w.y_new, i) + u
+        store(w.y_new, i, y_new)
+        e = absolute(u) / fma(settings.rtol, larger(absolute(y), absolute(y_new)), atol)
+        err = larger(e, err)
+        finite = fma(0.0, e, finite)
+        low = smaller(where_less(y_new, y, y_new + atol, splat(0.0)), low)
+    store(w.lane, ERR, err + finite)
+    store(w.lane, LOW, low)
+    exponent = -1.0 / (method.error_order + 1)
+    for lane in range(WIDTH):
+        run = w.run[lane]
+        if run < 0:
+            w.lane[TRIAL_H, lane] = 1.0
+            continue
+        runs.counts[run, ATTEMPTS] += 1
+        runs.counts[run, FACTORISATIONS] += 1
+        h, e = w.lane[H, lane], w.lane[ERR, lane]
+        growth = min(LARGEST_GROWTH, max(LARGEST_SHRINK, SAFETY * (e + 1e-14) ** exponent))
+        reason = OK
+        if not w.lane[SIZE, lane] <= REFINE_ABOVE and e == e:
+            reason, growth = SINGULAR, 0.5
+        elif not e < np.inf:
+            reason, growth = NOT_FINITE, 0.25
+            runs.counts[run, CULPRIT] = culprit_of_error(settings, w, lane, n, last)
+        elif e > 1.0:
+            reason, growth = TOO_STIFF, min(growth, 0.9)
+            runs.counts[run, CULPRIT] = culprit_of_error(settings, w, lane, n, last)
+        elif settings.nonnegative and w.lane[LOW, lane] < 0.0:
+            reason, growth = NEGATIVE, 0.5
+            runs.counts[run, CULPRIT] = lowest(w, lane, n)
+        if reason == OK:
+            runs.counts[run, STEPS] += 1
+            if w.state[lane, REJECTED] != 0:
+                growth = min(growth, 1.0)
+            w.state[lane, REJECTED] = 0
+            w.state[lane, REASON] = TOO_STIFF
+            w.lane[TRIAL_H, lane] = h * growth
+        else:
+            runs.counts[run, REJECTIONS] += 1
+            w.state[lane, REJECTED] = 1
+            w.state[lane, REASON] = reason
+            w.lane[TRIAL_H, lane] = -h * growth
+
+
+@kernel
+def integrate(tables, method, output, settings, runs, rates_address, partials_address, w):
+    """Work off the queue of `runs` over the interval of `settings`, eight at a time, until none is left.
+
+    On entry `runs.status` is RUNNING where there is something to do; on return it says how each run of this thread
+    ended. Several threads may call this with the same `runs` and `settings`, each with its own `w`.
+    """
+    n = tables.n_species
+    n_stages = method.gamma_sums.size
+    busy, new = refill(tables, output, settings, runs, w)
+    while busy > 0:
+        # ---- slopes at the lanes' points; what has come to an end makes room
+        slope_at(tables, rates_address, w, T, w.y, w.slope)
+        while finish_lanes(tables, settings, runs, w) > 0:
+            busy, again = refill(tables, output, settings, runs, w)
+            if busy == 0:
+                return
+            new = new or again
+            slope_at(tables, rates_address, w, T, w.y, w.slope)
+        if new:
+            first_step_sizes(tables, settings, rates_address, w, method.error_order)
+            slope_at(tables, rates_address, w, T, w.y, w.slope)  # rate functions back at (t, y)
+            for lane in range(WIDTH):
+                if w.run[lane] >= 0 and runs.counts[w.run[lane], RHS_CALLS] == 0:
+                    runs.counts[w.run[lane], RHS_CALLS] += 1
+            new = False
+
+        # ---- one attempted step of every lane
+        for lane in range(WIDTH):
+            t, h = w.lane[T, lane], w.lane[H, lane]
+            if w.run[lane] >= 0:
+                if t + 1.0001 * h >= settings.t_end:
+                    h = settings.t_end - t
+                runs.counts[w.run[lane], RHS_CALLS] += n_stages
+            w.lane[H, lane] = h
+            w.lane[SHIFT, lane] = 1.0 / (method.gamma * h)
+            w.lane[PER_H, lane] = 1.0 / h
+        if tables.n_functions > 0:
+            evaluate_partials(partials_address, w.x, w.values, w.partials)
+        jacobian(tables, w.k, w.y, w.partials, w.terms, w.entries, w.dfdt)
+        factor(tables, w.entries, w.lane[SHIFT : SHIFT + 1], w.lu, w.scratch)
+        stages(tables, method, rates_address, w)
+        judge(tables, method, settings, runs, w)
+
+        # ---- accepted steps: outputs inside the step, then on
+        wanted, all_accepted = False, True
+        for lane in range(WIDTH):
+            run = w.run[lane]
+            if run < 0:
+                continue
+            if w.lane[TRIAL_H, lane] < 0.0:
+                all_accepted = False
+            elif runs.next_output[run] < output.times.size:
+                reach = w.lane[T, lane] + w.lane[H, lane]
+                if w.lane[T, lane] + 1.0001 * w.lane[H, lane] >= settings.t_end:
+                    reach = settings.t_end
+                wanted = wanted or output.times[runs.next_output[run]] <= reach
+        if wanted:
+            interpolate(method, w, n)
+        for lane in range(WIDTH):
+            run = w.run[lane]
+            if run < 0:
+                continue
+            t, h = w.lane[T, lane], w.lane[H, lane]
+            if w.lane[TRIAL_H, lane] > 0.0:
+                last = t + 1.0001 * h >= settings.t_end
+                if wanted:
+                    keep_outputs(output, runs, w, run, lane, t, settings.t_end - t if last else h, 1.0)
+                w.lane[T, lane] = settings.t_end if last else t + h
+                if not all_accepted:
+                    for i in range(n):
+                        w.y[i, lane] = w.y_new[i, lane]
+            w.lane[H, lane] = abs(w.lane[TRIAL_H, lane])
+        if all_accepted:
+            for i in range(n):
+                store(w.y, i, load(w.y_new, i))

@@ -19,6 +19,7 @@ class Status(IntEnum):
     NO_STEADY_STATE = 8
     BAD_START = 9
     PENDING = 10
+    RUNNING = 11
 
 
 _SENTENCES = {
@@ -36,6 +37,7 @@ _SENTENCES = {
     Status.NO_STEADY_STATE: "no steady state was reached by t = {time:.6g}; species {species} still changes",
     Status.BAD_START: "not finite at the start: a parameter, rate or initial amount is NaN or infinite "
     "(first seen: {species})",
+    Status.RUNNING: "still running at t = {time:.6g}",
     Status.PENDING: "not run: the computation was stopped before this run began",
 }
 

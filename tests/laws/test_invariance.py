@@ -16,18 +16,18 @@ MODELS = {"mass action": dimerisation, "explicit time": pulsed, "rate function":
 
 
 @settings(deadline=None, max_examples=15)
-@given(order=st.permutations(range(9)), threads=st.integers(1, 3), chunk=st.integers(1, 9))
-def test_order_threads_and_chunks_change_nothing_at_all(order: list[int], threads: int, chunk: int) -> None:
+@given(order=st.permutations(range(9)), threads=st.integers(1, 3), block=st.integers(1, 9))
+def test_order_threads_and_blocks_change_nothing_at_all(order: list[int], threads: int, block: int) -> None:
     compiled = dimerisation()
     conditions = Conditions.product(compiled, k=np.geomspace(0.01, 100, 9))
     plain = simulate(compiled, TIMES, conditions, threads=1)
     shuffled = Conditions([conditions.names[i] for i in order], conditions.parameters[order])
-    before = ensemble.CHUNK
+    before = ensemble.BLOCK
     try:
-        ensemble.CHUNK = chunk
+        ensemble.BLOCK = block
         other = simulate(compiled, TIMES, shuffled, threads=threads)
     finally:
-        ensemble.CHUNK = before
+        ensemble.BLOCK = before
     np.testing.assert_array_equal(other.values, plain.values[order])
     np.testing.assert_array_equal(other.statistics["steps"], plain.statistics["steps"][order])
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import dimerisation, pulsed
 
-from residuum.simulator import CompiledModel, rosenbrock
+from residuum.simulator import CompiledModel, Status, rosenbrock
 from residuum.simulator.tableaux import RODAS5P, RosenbrockTableau
 
 PROBLEMS: dict[str, tuple[Callable[[], CompiledModel], Callable[[float], float]]] = {
@@ -22,23 +22,22 @@ def one_step(compiled: CompiledModel, exact: Callable[[float], float], h: float)
     tables, order = compiled.plan
     t0 = 0.3
     inside = t0 + h * np.array([0.25, 0.5, 0.75])
-    method = rosenbrock.method_of(RODAS5P)
-    work = rosenbrock.workspace_for(tables, len(compiled.rate_functions.partials), method.gamma_sums.size)
     values = compiled.values(compiled.nominal)
-    work.k[:] = compiled.rate_constants(values)[0]
     a = int(order.position[0])
     output = rosenbrock.Output(inside, np.array([0, 1]), np.array([a]), np.ones(1))
-    y = np.zeros(compiled.n_species)
-    y[a] = exact(t0)
-    clock, kept, counts = np.array([t0, h, 0.0]), np.zeros((3, 1)), np.zeros(6, np.int64)
-    addresses = compiled.compiled_rates
-    loose = np.full(compiled.n_species, 1e30)  # any error is accepted: exactly one step is made
-    status = rosenbrock.integrate(
-        tables, method, output, values[0], addresses[0], addresses[1], t0 + h, 1.0, loose, False, 10, 0.0,
-        np.zeros(1, np.int64), work, y, clock, np.zeros(1, np.int64), kept, counts,
+    loose = np.full(compiled.n_species, 1e30)  # any error is accepted ...
+    settings = rosenbrock.Settings(t0, t0 + h, 1.0, loose, False, 10, 0.0, h)
+    y = np.zeros((1, compiled.n_species))
+    y[0, a] = exact(t0)
+    kept, counts, one = np.zeros((1, 3, 1)), np.zeros((1, 6), np.int64), np.zeros(1, np.int64)
+    runs = rosenbrock.Runs(
+        compiled.rate_constants(values), compiled.function_values(values), y, one.copy(), kept, one + Status.RUNNING,
+        np.zeros(1), counts, one.copy(), np.zeros(1), np.zeros(1), one.copy(),
     )  # fmt: skip
-    assert status == 0 and counts[rosenbrock.STEPS] == 1
-    return abs(y[a] - exact(t0 + h)), float(np.max(np.abs(kept[:, 0] - [exact(t) for t in inside])))
+    method, addresses = rosenbrock.method_of(RODAS5P), compiled.compiled_rates
+    rosenbrock.integrate(tables, method, output, settings, runs, addresses[0], addresses[1], compiled.workspace())
+    assert runs.status[0] == Status.OK and counts[0, rosenbrock.STEPS] == 1  # ... so that exactly one step is made
+    return abs(y[0, a] - exact(t0 + h)), float(np.max(np.abs(kept[0, :, 0] - [exact(t) for t in inside])))
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

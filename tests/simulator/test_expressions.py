@@ -7,8 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from residuum.simulator import InputError
-from residuum.simulator.expressions import derivative, evaluate, names_in, parse, source_of, substitute
+from residuum.simulator import InputError, kernels
+from residuum.simulator.expressions import derivative, evaluate, names_in, parse, substitute
+from residuum.simulator.rates import rate_functions
+from residuum.simulator.simd import WIDTH, aligned
 
 VALUES = {"x": 1.3, "y": 0.4, "k": 2.5}
 EXPRESSIONS = {
@@ -31,10 +33,21 @@ def test_an_expression_means_what_it_says(text: str) -> None:
 
 @pytest.mark.parametrize("text", EXPRESSIONS)
 def test_generated_source_and_arrays_agree(text: str) -> None:
-    place = {name: name for name in VALUES}
-    scalar = eval(source_of(parse(text), place, arrays=False), vars(math) | {"min": min, "max": max}, dict(VALUES))
-    arrays = evaluate(parse(text), {name: np.full(3, value) for name, value in VALUES.items()})
-    np.testing.assert_allclose(arrays, scalar, rtol=1e-14)
+    """The compiled rate functions and NumPy give the same value and the same derivatives."""
+    names = tuple(VALUES)
+    functions = rate_functions([parse(text)], names, ())
+    address, partials_address, _keep = functions.compile()
+    x, values = aligned(len(functions.observables) + 1, WIDTH), aligned(1, WIDTH)
+    for i, name in enumerate(functions.observables, start=1):
+        x[i] = VALUES[name] * np.linspace(1, 1.05, WIDTH)  # another number in every lane
+    out, partials = aligned(1, WIDTH), aligned(len(functions.partials) + 1, WIDTH)
+    kernels.evaluate_partials(address, x, values, out)
+    kernels.evaluate_partials(partials_address, x, values, partials)
+    given = {name: x[i] for i, name in enumerate(functions.observables, start=1)}
+    np.testing.assert_allclose(out[0], evaluate(parse(text), given), rtol=1e-14)
+    for row, (_, o) in zip(partials, functions.partials, strict=False):
+        expected = evaluate(derivative(parse(text), functions.observables[o]), given)
+        np.testing.assert_allclose(row, expected, rtol=1e-14)
 
 
 @pytest.mark.parametrize("name", VALUES)
