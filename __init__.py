@@ -90,7 +90,12 @@ def aml_conditions(
     """
     from .simulator import Conditions, InputError, Segment
 
-    doses = {drug: float(dose) for drug, dose in (drugs or {}).items()}
+    try:
+        doses = {drug: float(dose) for drug, dose in (drugs or {}).items()}
+    except (TypeError, ValueError, AttributeError):
+        raise InputError(
+            f"drugs maps a name to a number of nM, e.g. {{'gilteritinib': 30.0}}; given {drugs!r}"
+        ) from None
     if bad := [drug for drug, dose in doses.items() if not (math.isfinite(dose) and dose >= 0)]:
         raise InputError(f"the dose of {bad[0]} is {doses[bad[0]]}, expected a number of nM that is not negative")
     parameters = _dose_parameters(tuple(doses))
@@ -123,8 +128,14 @@ def dose_matrix(
     >>> bool(left.sel(context="flt3-itd") < left.sel(context="flt3-itd+stroma"))
     True
     """
-    from .simulator import DoseAxis, InputError
+    from .simulator import CompiledModel, DoseAxis, InputError
     from .simulator import dose_matrix as matrix_of
+
+    if not isinstance(compiled, CompiledModel):
+        raise InputError(f"the model is a {type(compiled).__name__}; compile it first: residuum.compile_model(model)")
+    if not isinstance(drugs, Mapping):
+        raise InputError(f"drugs maps a name to doses, e.g. {{'gilteritinib': [0, 10, 100]}}; given {drugs!r}")
+    readouts = [readouts] if isinstance(readouts, str) else list(readouts)
 
     if isinstance(contexts, Mapping):
         return matrix_of(compiled, drugs, contexts, readouts, times, **settings)

@@ -35,7 +35,7 @@ def content_hash(*parts: str | bytes) -> str:
 def cache_root() -> Path:
     """Return the cache folder: `RESIDUUM_CACHE` if set, else the platform's user cache folder."""
     if chosen := os.environ.get("RESIDUUM_CACHE"):
-        return Path(chosen)
+        return Path(chosen).expanduser().resolve()
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "residuum"
     if sys.platform == "win32":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from . import network as networks
 from .errors import InputError, unknown_name
-from .expressions import TIME, array_function, names_in, parse, substitute
+from .expressions import TIME, array_function, names_in, parse, switches, used_by
 from .network import ReactionNetwork
 from .ordering import LUPattern, plan_lu
 from .rates import RateFunctions, rate_functions
@@ -82,8 +82,11 @@ class CompiledModel:
         Units of amount and time, as given.
     """
 
-    def __init__(self, network: ReactionNetwork, units: Mapping[str, str]) -> None:
+    def __init__(
+        self, network: ReactionNetwork, units: Mapping[str, str], restricted_from: CompiledModel | None = None
+    ) -> None:
         self.network = network
+        self._full = restricted_from
         self.name = network.name
         self.units = {"amount": "model units", "time": "model time", **units}
         self._read_parameters()
@@ -96,9 +99,10 @@ class CompiledModel:
         """Split parameters into free numbers and expressions of them; functions of parameters alone join these."""
         trees = {name: parse(text) for name, text in self.network.parameters.items()}
         free = {name: tree for name, tree in trees.items() if not names_in(tree)}
-        values = array_function(free.values(), {}, "v")(None)
+        values = _quietly(array_function(free.values(), {}, "v"), None)
         self.parameters = tuple(free)
         self.nominal = np.array(values, float).reshape(len(free))
+        self.nominal.setflags(write=False)  # shared by all who use the model
         functions = {name: parse(text) for name, text in self.network.functions.items()}
         varying = set(self.network.observables) | {TIME}
         # a function is state-dependent if it sees an observable, time, or a function that is
@@ -107,42 +111,54 @@ class CompiledModel:
             dynamic |= grown
         expressions = {name: tree for name, tree in trees.items() if name not in free}
         expressions |= {name: tree for name, tree in functions.items() if name not in dynamic}
-        self.derived = tuple(self._dependency_order(expressions))
-        self._derived_trees = {name: expressions[name] for name in self.derived}
-        self._function_trees = {name: tree for name, tree in functions.items() if name in dynamic}
+        # a parameter that sees what varies is no parameter: said here, where the reason is known
+        for name in trees:
+            if seen := sorted(names_in(trees[name]) & (varying | dynamic)):
+                raise InputError(f"parameter {name!r} depends on {seen[0]!r}, which varies; write it as a function")
+        self._derived_trees = self._in_order(expressions, {*free}, varying)
+        self.derived = tuple(self._derived_trees)
         self._value_index = {name: i for i, name in enumerate((*self.parameters, *self.derived))}
+        known = {*self._value_index, *varying}
+        self._functions = self._in_order({name: functions[name] for name in functions if name in dynamic}, known)
 
-    def _dependency_order(self, expressions: Mapping[str, ast.expr]) -> list[str]:
-        order: list[str] = []
-        waiting = dict(expressions)
+    def _in_order(
+        self, expressions: Mapping[str, ast.expr], known: set[str], also_known: Iterable[str] = ()
+    ) -> dict[str, ast.expr]:
+        """Return expressions so ordered that each uses `known` names and those before it; others are refused."""
+        waiting = {name: names_in(tree) - known for name, tree in expressions.items()}
+        for name, needed in waiting.items():
+            if missing := sorted(needed - expressions.keys()):
+                raise unknown_name(f"name in the expression {name!r}:", missing[0], sorted({*known, *also_known}))
+        order: dict[str, ast.expr] = {}
         while waiting:
-            known = {*self.parameters, *order}
-            ready = [name for name, tree in waiting.items() if names_in(tree) <= known]
+            ready = {name: expressions[name] for name, needed in waiting.items() if needed <= order.keys()}
             if not ready:
-                for name, tree in waiting.items():
-                    if missing := sorted(names_in(tree) - known - waiting.keys()):
-                        known |= {*self.network.observables, TIME}
-                        raise unknown_name(f"name in the expression {name!r}:", missing[0], sorted(known))
                 raise InputError(f"{self.name}: circular definition of {', '.join(waiting)}")
-            order += ready
-            for name in ready:
-                del waiting[name]
+            order |= ready
+            waiting = {name: needed for name, needed in waiting.items() if name not in ready}
         return order
 
     def _read_functions(self) -> None:
-        """Inline nested functions, so that each is an expression of observables, values and time."""
-        inlined = dict(self._function_trees)
-        for _ in inlined:
-            inlined = {name: substitute(tree, self._function_trees) for name, tree in inlined.items()}
-        known = {*self._value_index, *self.network.observables, TIME}
-        for name, tree in inlined.items():
-            if unknown := sorted(names_in(tree) - known):
-                raise unknown_name(f"name in the function {name!r}:", unknown[0], known)
-        self._function_trees = inlined
-        self.observables = (*self.network.observables, *inlined)
+        self.observables = (*self.network.observables, *(f for f in self.network.functions if f in self._functions))
         self.species = self.network.species
         used = {reaction.rate for reaction in self.network.reactions}
-        self._rate_names = tuple(name for name in inlined if name in used)
+        self._rate_names = tuple(name for name in self.observables if name in self._functions and name in used)
+        self._timed = {TIME}
+        for name, tree in self._functions.items():
+            if names_in(tree) & self._timed:
+                self._timed.add(name)
+        rates = [ast.Name(name, ast.Load()) for name in self._rate_names]
+        for name, tree in used_by(rates, self._functions).items():
+            if any(names_in(part) & self._timed for part in switches(tree)):
+                raise InputError(
+                    f"{self.name}: the rate function {name!r} switches at a time of its own, which the integrator "
+                    "would step over; change parameters in a protocol Segment instead, at which it stops"
+                )
+
+    @property
+    def depends_on_time(self) -> bool:
+        """True if a rate or a named expression contains explicit time: there is then no steady state."""
+        return len(self._timed) > 1
 
     def _read_initials(self) -> None:
         trees = [parse(text) for text in self.network.initials]
@@ -151,9 +167,13 @@ class CompiledModel:
                 raise unknown_name(f"parameter in the initial amount of {species}:", unknown[0], self._value_index)
         self._initial_trees = trees
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # tables and machine code are made again where they are needed: addresses mean nothing to another process
+        return CompiledModel, (self.network, self.units, self._full)
+
     @property
     def hash(self) -> str:
-        """Content hash of the network text."""
+        """Content hash of the network."""
         return self.network.hash
 
     @property
@@ -173,14 +193,30 @@ class CompiledModel:
         )
 
     def parameter_index(self, name: str) -> int:
-        """Return the place of a parameter in `parameters`; raises UnknownNameError with the nearest name."""
+        """Return the place of a parameter in `parameters`, to set it.
+
+        Raises UnknownNameError with the nearest name, and InputError for what follows from other parameters or is
+        frozen (see `frozen`).
+        """
         try:
             index = self._value_index[name]
         except KeyError:
             raise unknown_name("parameter", name, self.parameters) from None
         if index >= self.n_parameters:
             raise InputError(f"parameter {name!r} is an expression of others and cannot be set; set what it is made of")
+        if name in self.frozen:
+            raise InputError(
+                f"{name!r} is, or decides, the volume of a compartment, and its value {self.nominal[index]:g} is "
+                "frozen in the generated network: change it in the rules and generate the network again"
+            )
         return index
+
+    @cached_property
+    def frozen(self) -> frozenset[str]:
+        """Parameters that keep their nominal values, because BioNetGen turned volumes that they decide into numbers."""
+        volumes = self.network.volumes
+        used = used_by([ast.Name(name, ast.Load()) for name in volumes], self._derived_trees)
+        return frozenset(self.parameters) & volumes.union(*map(names_in, used.values()))
 
     def parameter_vector(self, overrides: Mapping[str, float] | None = None) -> Float:
         """Return the nominal parameters with `overrides` by name, shape (n_parameters,)."""
@@ -193,12 +229,9 @@ class CompiledModel:
 
     @cached_property
     def _derive(self) -> Callable[[Any], list[Float]]:
-        # derived parameters see each other, so each is written in terms of the free ones
-        definitions: dict[str, ast.expr] = {}
-        for name, tree in self._derived_trees.items():
-            definitions[name] = substitute(tree, definitions)
         place = {name: f"p[:, {i}]" for i, name in enumerate(self.parameters)}
-        return array_function(definitions.values(), place, "p")
+        results = [ast.Name(name, ast.Load()) for name in self.derived]
+        return array_function(results, place, "p", self._derived_trees)
 
     @cached_property
     def _start(self) -> Callable[[Any], list[Float]]:
@@ -244,21 +277,14 @@ class CompiledModel:
             np.array(function, np.int64),
         )  # fmt: skip
 
-    def default_atol(self, rtol: float) -> float:
-        """Return the absolute tolerance: `min(1e-7, rtol / 10)` of the largest nominal initial amount.
-
-        At the default rtol of 1e-6 this is 1e-7 of the largest amount; a tighter rtol tightens it in step.
-        """
-        largest = float(np.max(np.abs(self.initial_amounts()), initial=0.0))
-        return min(1e-7, 0.1 * rtol) * (largest if 0 < largest < np.inf else 1.0)
-
     # ---- tables for the kernels ---------------------------------------------------------------------------------
 
     @cached_property
     def rate_functions(self) -> RateFunctions:
         """The state- or time-dependent rate functions, as generated source."""
-        trees = [self._function_trees[name] for name in self._rate_names]
-        return rate_functions(trees, tuple(self.network.observables), (*self.parameters, *self.derived))
+        trees = [ast.Name(name, ast.Load()) for name in self._rate_names]
+        values = (*self.parameters, *self.derived)
+        return rate_functions(trees, tuple(self.network.observables), values, self._functions)
 
     def function_values(self, values: Float) -> Float:
         """Return the columns of `values` that rate functions use, shape (n, n_used)."""
@@ -348,8 +374,43 @@ class CompiledModel:
 
         A species is reached if it starts above zero, in any condition or protocol segment, or is made by a reaction
         whose reactants are all reached and whose rate constant is not zero throughout. Parameters and observables stay
-        the same; the restricted model has a hash of its own and is right for these conditions only.
+        the same; the restricted model has a hash of its own and is right for these conditions only (see
+        `check_restriction`). Raises InputError where nothing is reached.
         """
+        if self._full is not None:
+            self.check_restriction(conditions)
+            return self._full.restrict(conditions)
+        species, reactions = self._reached(conditions)
+        if not species:
+            raise InputError(
+                f"nothing of the model {self.name} is reached: no species starts above zero in any of the "
+                f"{len(conditions)} conditions, and none is made from nothing"
+            )
+        return CompiledModel(networks.restricted(self.network, species, reactions), self.units, self)
+
+    def check_restriction(self, conditions: Conditions) -> None:
+        """Raise InputError if `conditions` reach species or reactions that `restrict` removed; a full model has all."""
+        full = self._full
+        if full is None:
+            return
+        species, reactions = full._reached(conditions)
+        own = set(self.species)
+        if missing := [full.species[i] for i in species if full.species[i] not in own]:
+            what = f"the species {missing[0]}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+        else:
+            number = {name: i for i, name in enumerate(full.species)}
+            kept = {r.renumbered([number[name] for name in self.species]) for r in self.network.reactions}
+            lost = [full.network.reactions[r] for r in reactions if full.network.reactions[r] not in kept]
+            if not lost:
+                return
+            what = f"a reaction of the rule {lost[0].rule or lost[0].rate}"
+        raise InputError(
+            f"{self.name} was restricted to other conditions: these reach {what}, which were removed; "
+            "restrict the full model to these conditions"
+        )
+
+    def _reached(self, conditions: Conditions) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the numbers of the species and of the reactions that any of `conditions` reaches."""
         from .protocol import check_protocol, segment_parameters
 
         check_protocol(self, conditions)
@@ -361,7 +422,7 @@ class CompiledModel:
             start |= np.any(self.initial_amounts(values[:, : self.n_parameters]) != 0, axis=0)
             runs |= np.any(self.rate_constants(values) != 0, axis=0)[self.rate_table.of_reaction]
         runs |= np.array([reaction.rate in self._rate_names for reaction in network.reactions], bool)
-        return CompiledModel(networks.restricted(network, start.tolist(), runs.tolist()), self.units)
+        return networks.reached(network, start.tolist(), runs.tolist())
 
     def _at(self, t: float, y: npt.ArrayLike, p: npt.ArrayLike | None) -> Workspace:
         """Return a workspace with time, amounts and parameters in every lane."""
@@ -382,7 +443,7 @@ class CompiledModel:
         return work
 
 
-def _quietly(function: Callable[[Any], list[Float]], argument: Float) -> list[Float]:
+def _quietly(function: Callable[[Any], list[Float]], argument: Float | None) -> list[Float]:
     """Evaluate parameter expressions; what is not finite becomes a status of the run, not a warning."""
     with np.errstate(all="ignore"):
         return function(argument)
@@ -505,7 +566,7 @@ def build_tables(network: ReactionNetwork, functions: RateFunctions, rates: Rate
         observable_pointer=observable_pointer, observable=table(i for i, _ in observed),
         observable_weight=np.array([w for _, w in observed], float),
         n_functions=functions.n_rates,
-        lu_pointer=table(lu.pointer), lu_diagonal=table(lu.diagonal), lu_column=table(lu.columns),
+        lu_pointer=table(lu.pointer), lu_diagonal=table(lu.diagonal), lu_column=table(lu.columns), n_tail=lu.n_tail,
     )  # fmt: skip
     return tables, lu
 

@@ -6,6 +6,7 @@ beside it, in which order, or in how many threads.
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 import time as wall
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import InputError, unknown_name
-from .expressions import TIME, array_function, names_in
+from .expressions import TIME, array_function, names_in, used_by
 from .progress import progress_bar
 from .protocol import Conditions, Interval, check_protocol, checked_times, segment_parameters, timeline
 from .result import Result
@@ -46,7 +47,7 @@ class SolverOptions:
         Relative tolerance of the local error, in the maximum norm over species.
     atol
         Absolute tolerance: one value, or one per species (n_species,); None takes
-        `min(1e-7, rtol / 10)` of the model's largest nominal initial amount.
+        `min(1e-7, rtol / 10)` of the model's largest nominal initial amount, clamped species left out.
     method
         `"auto"` or `"rodas5p"`.
     max_steps
@@ -125,7 +126,8 @@ def simulate(
         For anything wrong with the input, before any run starts.
     """
     options = options or SolverOptions()
-    conditions = conditions or Conditions(("nominal",), compiled.nominal[None, :])
+    if conditions is None:
+        conditions = Conditions(("nominal",), compiled.nominal[None, :])
     t = checked_times(times)
     intervals = timeline(conditions.protocol, t)
     return _run(compiled, conditions, t, intervals, observables, sensitivities, options, threads, progress, "simulate")
@@ -148,7 +150,8 @@ def steady_state(
     A protocol is not allowed here. Otherwise arguments, result and errors are those of `simulate`.
     """
     options = options or SolverOptions()
-    conditions = conditions or Conditions(("nominal",), compiled.nominal[None, :])
+    if conditions is None:
+        conditions = Conditions(("nominal",), compiled.nominal[None, :])
     if conditions.protocol:
         raise InputError("steady_state takes conditions without a protocol; put the values into the conditions")
     intervals = [Interval(-np.inf, 0.0, None, equilibrate=True)]
@@ -156,6 +159,28 @@ def steady_state(
     return _run(
         compiled, conditions, t, intervals, observables, sensitivities, options, threads, progress, "steady state"
     )
+
+
+def default_atol(compiled: CompiledModel, rtol: float) -> float:
+    """Return the absolute tolerance for `rtol`: `min(1e-7, rtol / 10)` of the largest nominal initial amount.
+
+    Clamped species (drugs, ligands) are left out. At the default rtol of 1e-6 this is 1e-7 of the largest amount; a
+    tighter rtol tightens it in step.
+
+    Raises
+    ------
+    InputError
+        If no species starts above zero: then nothing says how small an amount matters.
+    """
+    amounts = np.abs(compiled.initial_amounts())[~np.array(compiled.network.fixed)]
+    finite = np.isfinite(amounts)
+    largest = float(np.max(amounts, initial=0.0, where=finite)) if finite.any() else 1.0
+    if largest == 0.0 and finite.all():
+        raise InputError(
+            f"{compiled.name}: every amount starts at zero nominally, so that no absolute tolerance can be derived; "
+            "pass SolverOptions(atol=...), an amount of the model's unit that does not matter"
+        )
+    return min(1e-7, 0.1 * rtol) * largest
 
 
 def available_threads() -> int:
@@ -172,7 +197,7 @@ class _Readout:
     def __init__(self, compiled: CompiledModel, names: Sequence[str] | None) -> None:
         self.names = tuple(compiled.observables if names is None else names)
         groups = compiled.network.observables
-        expressions = compiled._function_trees
+        expressions = compiled._functions
         species = {name: i for i, name in enumerate(compiled.species)}
         needed: dict[str, tuple[tuple[int, float], ...]] = {}
         for name in self.names:
@@ -183,8 +208,10 @@ class _Readout:
             elif name not in expressions:
                 raise unknown_name("observable", name, compiled.observables)
         self.expressions = [name for name in self.names if name in expressions and name not in needed]
-        for name in self.expressions:
-            needed |= {g: groups[g] for g in groups if g in names_in(expressions[name])}
+        wanted = [ast.Name(name, ast.Load()) for name in self.expressions]
+        definitions = used_by(wanted, expressions)
+        used = set().union(*(names_in(tree) for tree in definitions.values()))
+        needed |= {name: group for name, group in groups.items() if name in used}
         self.kept = tuple(needed)
         position = compiled.plan[1].position
         self.pointer = np.cumsum([0, *(len(group) for group in needed.values())]).astype(np.int64)
@@ -192,7 +219,7 @@ class _Readout:
         self.weight = np.array([w for group in needed.values() for _, w in group], float)
         place = {name: f"v[{i}][:, None]" for name, i in compiled._value_index.items()}
         place |= {name: f"x[:, :, {i}]" for i, name in enumerate(self.kept)} | {TIME: "t[None, :]"}
-        self._evaluate = array_function((expressions[name] for name in self.expressions), place, "x, t, v")
+        self._evaluate = array_function(wanted, place, "x, t, v", definitions)
 
     def complete(self, kept: Float, times: Float, values: Float) -> Float:
         """Return values (n, n_times, n_names) from sums (n, n_times, n_kept) and parameter values (n, n_values)."""
@@ -222,15 +249,14 @@ class _Batch:
         self.values = np.full((n, len(times), len(readout.names)), np.nan)
         self.status = np.full(n, int(Status.PENDING), np.int64)
         self.reached = np.full(n, np.nan)
-        self.final = np.full((n, compiled.n_species), np.nan)
         self.counts = np.zeros((n, 6), np.int64)
         self.blamed = np.full(n, "", object)
+        self.failed_at = np.full(n, np.nan)
         self.stop = np.zeros(n, np.int64)
         self.started = np.full(n, np.inf)
         self.clock = np.array([wall.monotonic()])
         self.interrupted = False
-        atol = compiled.default_atol(options.rtol) if options.atol is None else options.atol
-        atol = np.asarray(atol, float)
+        atol = np.asarray(default_atol(compiled, options.rtol) if options.atol is None else options.atol, float)
         if atol.ndim and atol.shape != (compiled.n_species,):
             raise InputError(f"atol has shape {atol.shape}, expected one value or ({compiled.n_species},)")
         self.atol = np.broadcast_to(atol, compiled.n_species)
@@ -246,9 +272,17 @@ class _Batch:
         self.method = rosenbrock.method_of(RODAS5P)
         self.addresses = self.compiled.compiled_rates
         readout = self.readout
-        self.output = rosenbrock.Output(self.times, readout.pointer, readout.species, readout.weight)
+        self.output = rosenbrock.Output(self.times.copy(), readout.pointer, readout.species, readout.weight)
         none = np.zeros(0, np.int64)
         self.no_output = rosenbrock.Output(np.zeros(0), np.zeros(1, np.int64), none, np.zeros(0))
+        n = self.compiled.n_species
+        nothing, empty = np.zeros(0), np.zeros((0, n))
+        runs = rosenbrock.Runs(
+            empty, empty.copy(), empty.copy(), none, np.zeros((0, 1, 1)), none, nothing, np.zeros((0, 6), np.int64),
+            none, nothing, self.clock, np.zeros(1, np.int64),
+        )  # fmt: skip
+        settings = rosenbrock.Settings(0.0, 0.0, 1.0, self.atol_ordered, True, 1, 0.0, 0.0)
+        self._work(self.no_output, settings, runs)  # nothing to run: this loads or compiles
 
     def run_block(self, rows: slice, pool: ThreadPoolExecutor, n_threads: int, advance: Callable[[int], None]) -> None:
         """Run the conditions in `rows`, interval by interval, in threads that take runs from one queue."""
@@ -272,20 +306,15 @@ class _Batch:
             self._refuse_not_finite(rows, values, k, y, interval)
             first = next_output.copy()
             if interval.equilibrate:
-                output, start, end = self.no_output, 0.0, self.options.equilibration_time
+                output, start, span = self.no_output, 0.0, self.options.equilibration_time
                 steady, position = max(self.options.rtol, 1e-7), np.zeros(len(base), np.int64)
             else:
-                output, start, end, steady, position = self.output, interval.start, interval.end, 0.0, next_output
+                output = self.output._replace(times=self.times - interval.start)
+                start, span, steady, position = interval.start, interval.end - interval.start, 0.0, next_output
             settings = rosenbrock.Settings(
-                start,
-                end,
-                self.options.rtol,
-                self.atol_ordered,
-                self.options.nonnegative,
-                self.options.max_steps,
-                steady,
-                0.0,
-            )
+                start, span, self.options.rtol, self.atol_ordered, self.options.nonnegative, self.options.max_steps,
+                steady, 0.0,
+            )  # fmt: skip
             runs = rosenbrock.Runs(
                 k, self.compiled.function_values(values), y, position, kept, status, self.reached[rows], counts,
                 self.stop[rows], self.started[rows], self.clock, np.zeros(1, np.int64),
@@ -296,15 +325,16 @@ class _Batch:
                 {pool.submit(self._work, output, settings, runs) for _ in range(threads)}, status, done, advance
             )
             alive = status == int(Status.OK)
-            if interval.equilibrate:
-                self.reached[rows][alive] = interval.end
+            failed = ~alive & np.isnan(self.failed_at[rows])
+            self.failed_at[rows][failed] = self.reached[rows][failed]
+            if interval.equilibrate:  # time spent there is not model time
+                self.reached[rows] = np.where(alive, interval.end, np.nan)
             if np.isinf(self.times[0]):  # steady state: the end is the output
                 self._keep_end(kept, y, next_output, alive)
             self._complete(rows, kept, first, next_output, values)
             if number < len(self.intervals) - 1:
                 status[alive] = int(Status.RUNNING)
         inner = self.order.permutation
-        self.final[rows] = np.where(alive[:, None], y[:, self.order.position], np.nan)
         for i, species in enumerate(inner[counts[:, rosenbrock.CULPRIT]]):
             self.blamed[numbers[i]] = self.blamed[numbers[i]] or self.compiled.species[species]
 
@@ -313,6 +343,8 @@ class _Batch:
 
         address, partials = self.addresses[:2]
         work = self.compiled.workspace()
+        if self.options.nonnegative:
+            work.floor[0] = 0.0
         rosenbrock.integrate(self.tables, self.method, output, settings, runs, address, partials, work)
 
     def _watch(
@@ -363,7 +395,8 @@ class _Batch:
         bad = ~(np.isfinite(values).all(axis=1) & np.isfinite(k).all(axis=1) & np.isfinite(y).all(axis=1))
         for i in np.flatnonzero(bad & (status == int(Status.RUNNING))):
             blamed[i] = _not_finite(self.compiled, values[i], k[i], y[i][self.order.position])
-            status[i], reached[i] = int(Status.BAD_START), interval.start
+            status[i] = int(Status.BAD_START)
+            reached[i] = self.failed_at[rows][i] = interval.start
             y[i] = 0.0
 
     def result(self) -> Result:
@@ -381,7 +414,7 @@ class _Batch:
         }
         statistics = {name: self.counts[:, j].copy() for j, name in enumerate(names)}
         return Result(self.conditions.names, self.times, self.readout.names, self.values, self.status, self.reached,
-                      self.final, statistics, tuple(map(str, self.blamed)), attributes)  # fmt: skip
+                      statistics, tuple(map(str, self.blamed)), self.failed_at, attributes)  # fmt: skip
 
 
 def _rate_name(compiled: CompiledModel, rate: int) -> str:
@@ -410,17 +443,26 @@ def _run(compiled: CompiledModel, conditions: Conditions, times: Float, interval
     if threads is not None and threads < 1:
         raise InputError(f"threads is {threads}, expected at least 1")
     check_protocol(compiled, conditions)
+    if compiled.depends_on_time and any(interval.equilibrate for interval in intervals):
+        raise InputError(
+            f"{compiled.name} has rates that depend on time(): it has no steady state to start from or to find; "
+            "leave out the segment that starts at -inf"
+        )
+    compiled.check_restriction(conditions)
     batch = _Batch(compiled, conditions, times, intervals, _Readout(compiled, observables), options)
     _announce_compilation()
     batch.prepare()
     n = len(conditions)
     n_threads = min(threads or available_threads(), max(n, 1))
     with progress_bar(n, label, shown=progress) as advance, ThreadPoolExecutor(n_threads) as pool:
-        for start in range(0, n, BLOCK):
-            batch.run_block(slice(start, min(start + BLOCK, n)), pool, n_threads, advance)
-            if batch.interrupted:
-                print("\nstopped: returning the runs done so far", file=sys.stderr)
-                break
+        try:
+            for start in range(0, n, BLOCK):
+                batch.run_block(slice(start, min(start + BLOCK, n)), pool, n_threads, advance)
+                if batch.interrupted:
+                    break
+        except BaseException:
+            batch.stop[:] = int(Status.STOPPED)  # else the pool would finish what was begun before it closes
+            raise
     return batch.result()
 
 

@@ -2,6 +2,9 @@
 
 An expression is held as a Python syntax tree over names (parameters, observables, `time()`), numbers and the
 functions of `FUNCTIONS`. Derivatives are taken on the tree, so that no computer algebra system is loaded.
+
+Numbers and conditions are kept apart from the start: where BNGL uses a comparison as a number the tree has
+`if(comparison, 1, 0)`, and where it uses a number as a condition the tree has `number != 0`.
 """
 
 from __future__ import annotations
@@ -9,7 +12,8 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -21,31 +25,46 @@ TIME = "time"
 """The name under which explicit time appears in a parsed expression."""
 
 FUNCTIONS: dict[str, str] = {
-    "exp": "exp", "ln": "log", "log": "log", "log10": "log10", "log2": "log2", "sqrt": "sqrt", "abs": "fabs",
+    "exp": "exp", "ln": "log", "log10": "log10", "log2": "log2", "sqrt": "sqrt", "abs": "fabs", "rint": "floor",
     "sin": "sin", "cos": "cos", "tan": "tan", "asin": "asin", "acos": "acos", "atan": "atan",
-    "sinh": "sinh", "cosh": "cosh", "tanh": "tanh",
+    "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "asinh": "asinh", "acosh": "acosh", "atanh": "atanh",
 }  # fmt: skip
-"""Functions of one argument: BNGL name -> name in Python's `math`."""
+"""Functions of one argument: BNGL name -> C name. BioNetGen's `rint` rounds halves up: floor(x + 1/2)."""
 
 _DERIVATIVES: dict[str, str] = {
-    "exp": "exp(x)", "ln": "1/x", "log": "1/x", "log10": "1/(x*ln(10))", "log2": "1/(x*ln(2))",
-    "sqrt": "1/(2*sqrt(x))", "abs": "if(x>=0,1,-1)",
+    "exp": "exp(x)", "ln": "1/x", "log10": "1/(x*ln(10))", "log2": "1/(x*ln(2))",
+    "sqrt": "1/(2*sqrt(x))", "abs": "if(x>=0,1,-1)", "rint": "0",
     "sin": "cos(x)", "cos": "-sin(x)", "tan": "1+tan(x)^2",
     "asin": "1/sqrt(1-x^2)", "acos": "-1/sqrt(1-x^2)", "atan": "1/(1+x^2)",
     "sinh": "cosh(x)", "cosh": "sinh(x)", "tanh": "1-tanh(x)^2",
+    "asinh": "1/sqrt(x^2+1)", "acosh": "1/sqrt(x^2-1)", "atanh": "1/(1-x^2)",
 }  # fmt: skip
 _CONSTANTS = {"_pi": math.pi, "_e": math.e}
-_SPECIAL = ("if", "min", "max")
+RESERVED = (TIME, *_CONSTANTS)
+"""Names with a meaning of their own, which no quantity may have."""
+_SPECIAL = ("if", "min", "max", "sum", "avg")
+_CONDITIONS = (ast.Compare, ast.BoolOp)
+
+# ---- reading ----------------------------------------------------------------------------------------------------
+
 _TOKEN = re.compile(
-    r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)"
-    r"|(?P<operator>\*\*|&&|\|\||[<>=!]=|[-+*/^<>!(),])|(?P<blank>\s+)|(?P<other>.)"
+    r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<call>[A-Za-z_]\w*\s*\()|(?P<name>[A-Za-z_]\w*)"
+    r"|(?P<operator>\*\*|&&|\|\||[<>=!]=|[-+*/^<>!(),])|(?P<blank>\s+)|(?P<other>.)",
+    re.DOTALL,
 )
-_OPERATORS = {"^": "**", "&&": " and ", "||": " or ", "!": " not "}
-_ALLOWED = (
-    ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.Call, ast.Name, ast.Constant, ast.Load,
-    ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.USub, ast.UAdd, ast.Not, ast.And, ast.Or,
-    ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq,
-)  # fmt: skip
+_OPERATORS: dict[str, tuple[int, Any]] = {
+    "||": (1, ast.Or()), "&&": (2, ast.And()),
+    "<": (3, ast.Lt()), "<=": (3, ast.LtE()), ">": (3, ast.Gt()), ">=": (3, ast.GtE()),
+    "==": (3, ast.Eq()), "!=": (3, ast.NotEq()),
+    "+": (4, ast.Add()), "-": (4, ast.Sub()), "*": (5, ast.Mult()), "/": (5, ast.Div()),
+    "negative": (6, ast.USub()), "positive": (6, ast.UAdd()), "!": (6, ast.Not()),
+    "^": (7, ast.Pow()), "**": (7, ast.Pow()),
+}  # fmt: skip
+"""Operator -> how tightly it binds, and its node; a power binds more tightly than the sign before it: -x^2 = -(x^2)."""
+_PREFIX = {"-": "negative", "+": "positive", "!": "!"}
+_LONG_SUM, _DEEP, _MOST_BRACKETS = 32, 100, 190
+"""Sums of more terms are kept as balanced trees; trees with more levels, and code with more brackets within each other
+(Python reads 200), are refused."""
 
 
 def parse(text: str) -> ast.expr:
@@ -53,60 +72,187 @@ def parse(text: str) -> ast.expr:
 
     Raises InputError for text that is no expression and for functions that are not supported, by name.
     """
-    # Names are prefixed so that a parameter may be called `lambda` or `in`; the prefix goes again below.
-    source = ""
-    for match in _TOKEN.finditer(text.strip()):
-        kind, token = match.lastgroup, match.group()
-        if kind == "other":
-            raise InputError(f"cannot read {token!r} in the expression {text!r}")
-        source += f"_v_{token}" if kind == "name" else _OPERATORS.get(token, token) if kind != "blank" else " "
+    tree = _Reader(text).read()
     try:
-        tree = ast.parse(source.strip(), mode="eval").body
-    except (SyntaxError, RecursionError) as error:
-        raise InputError(f"cannot read the expression {text!r}: {error}") from None
-    return _Names(text).visit(tree)
+        tree = _BalancedSums().visit(tree)
+    except RecursionError:
+        raise too_deep(text) from None
+    levels, level = 0, [tree]
+    while level := [child for node in level for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]:
+        levels += 1
+    if levels > _DEEP:
+        raise too_deep(text)
+    return tree
 
 
-class _Names(ast.NodeTransformer):
-    """Take the prefix off names, fold constants and empty calls, refuse what is not supported."""
+def too_deep(text: str) -> InputError:
+    """Return the error for an expression whose brackets or functions are nested too deeply to be worked with."""
+    shown = text if len(text) < 80 else f"{text[:80]}..."
+    return InputError(f"nested more deeply than supported: {shown!r}; name parts of it as functions of their own")
+
+
+class _Reader:
+    """Dijkstra's shunting yard: operands and waiting operators on two stacks, so that brackets cost no recursion."""
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self.operands: list[ast.expr] = []
+        self.waiting: list[str] = []
+        """Operators and open brackets: `(`, or `name(` of a call."""
+        self.opened: list[int] = []
+        """How many operands there were before each open bracket."""
 
-    def visit(self, node: ast.AST) -> Any:
-        if not isinstance(node, _ALLOWED) or (isinstance(node, ast.Compare) and len(node.ops) != 1):
-            raise InputError(f"not supported in a rate expression: {type(node).__name__} in {self.text!r}")
-        return super().visit(node)
+    def read(self) -> ast.expr:
+        wanted = True  # an operand, not an operator, comes next
+        for match in _TOKEN.finditer(self.text):
+            kind, token = match.lastgroup, match.group()
+            if kind == "blank":
+                continue
+            if wanted and kind == "number":
+                self.operands.append(ast.Constant(float(token)))
+                wanted = False
+            elif wanted and kind == "name":
+                self.operands.append(_quantity(token))
+                wanted = False
+            elif wanted and (kind == "call" or token == "("):
+                self.waiting.append(token)
+                self.opened.append(len(self.operands))
+            elif wanted and token in _PREFIX:
+                self.waiting.append(_PREFIX[token])
+            elif token == ")" and self.opened and (not wanted or self._is_empty_call()):
+                self._close()
+                wanted = False
+            elif not wanted and token == "," and self._in_call():
+                self._reduce(0)
+                wanted = True
+            elif not wanted and kind == "operator" and token in _OPERATORS and token != "!":
+                tightness = _OPERATORS[token][0]
+                self._reduce(tightness + (token in ("^", "**")))  # a^b^c = a^(b^c), all others from the left
+                self.waiting.append(token)
+                wanted = True
+            else:
+                raise self._unreadable(f"unexpected {token.strip()!r} at position {match.start()}")
+        if wanted or self.opened:
+            raise self._unreadable("a bracket is not closed" if self.opened else "it ends too early")
+        self._reduce(0)
+        return _number(self.operands.pop())
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        name = node.id.removeprefix("_v_")
-        return ast.Constant(_CONSTANTS[name]) if name in _CONSTANTS else ast.Name(name, ast.Load())
+    def _unreadable(self, why: str) -> InputError:
+        return InputError(f"cannot read the expression {self.text.strip()!r}: {why}")
 
-    def visit_Constant(self, node: ast.Constant) -> ast.expr:
-        return ast.Constant(float(node.value))  # type: ignore[arg-type]
+    def _is_empty_call(self) -> bool:
+        return len(self.waiting[-1]) > 1 and self.waiting[-1].endswith("(") and self.opened[-1] == len(self.operands)
 
-    def visit_Call(self, node: ast.Call) -> ast.expr:
-        name = node.func.id.removeprefix("_v_") if isinstance(node.func, ast.Name) else ""
-        if not node.args and not node.keywords:
-            return ast.Name(TIME if name == "time" else name, ast.Load())
-        n_expected = {"if": 3}.get(name, len(node.args) if name in _SPECIAL else 1)
-        if (name not in FUNCTIONS and name not in _SPECIAL) or len(node.args) != n_expected:
+    def _in_call(self) -> bool:
+        brackets = [entry for entry in self.waiting if entry.endswith("(")]
+        return bool(brackets) and brackets[-1] != "("
+
+    def _close(self) -> None:
+        self._reduce(0)
+        name, first = self.waiting.pop().rstrip("( \t\n"), self.opened.pop()
+        arguments = self.operands[first:]
+        if name:
+            self.operands[first:] = [self._called(name, arguments)]
+
+    def _reduce(self, tightness: int) -> None:
+        """Apply the waiting operators that bind at least that tightly, back to the last open bracket."""
+        while self.waiting and not self.waiting[-1].endswith("(") and _OPERATORS[self.waiting[-1]][0] >= tightness:
+            operator = _OPERATORS[self.waiting.pop()][1]
+            b = self.operands.pop()
+            if isinstance(operator, ast.unaryop):
+                negated = isinstance(operator, ast.Not)
+                # `not c` is kept as the comparison c == 0 of a number, so that conditions are of two kinds only
+                tree = ast.Compare(_number(b), [ast.Eq()], [ast.Constant(0.0)]) if negated else _signed(operator, b)
+            else:
+                a = self.operands.pop()
+                if isinstance(operator, ast.boolop):
+                    tree = ast.BoolOp(operator, [_condition(a), _condition(b)])
+                elif isinstance(operator, ast.cmpop):
+                    tree = ast.Compare(_number(a), [operator], [_number(b)])
+                else:
+                    tree = ast.BinOp(_number(a), operator, _number(b))
+            self.operands.append(tree)
+
+    def _called(self, name: str, arguments: Sequence[ast.expr]) -> ast.expr:
+        n = len(arguments)
+        if not n:
+            return _quantity(name)
+        if name == "log":
+            raise InputError(f"log() is ambiguous in {self.text.strip()!r}; say ln() or log10()")
+        if (name not in FUNCTIONS and name not in _SPECIAL) or n != {"if": 3}.get(name, n if name in _SPECIAL else 1):
             raise InputError(
-                f"function {name}() with {len(node.args)} argument(s) is not supported in {self.text!r}; "
+                f"function {name}() with {n} argument(s) is not supported in {self.text.strip()!r}; "
                 f"supported: {', '.join([*FUNCTIONS, *_SPECIAL])}"
             )
-        first, *others = (self.visit(argument) for argument in node.args)
-        if name in ("min", "max") and others:  # of any number: pairwise from here on
-            for other in others:
-                first = ast.Call(ast.Name(name, ast.Load()), [first, other], [])
+        if name == "if":
+            return _call("if", _condition(arguments[0]), *map(_number, arguments[1:]))
+        first, *others = map(_number, arguments)
+        for other in others:  # of any number: pairwise from here on
+            first = _call(name, first, other) if name in ("min", "max") else ast.BinOp(first, ast.Add(), other)
+        if name in ("min", "max", "sum"):
             return first
-        return ast.Call(ast.Name(name, ast.Load()), [first, *others], [])
+        return ast.BinOp(first, ast.Div(), ast.Constant(float(n))) if name == "avg" else _call(name, first)
+
+
+def _quantity(name: str) -> ast.expr:
+    return ast.Constant(_CONSTANTS[name]) if name in _CONSTANTS else ast.Name(name, ast.Load())
+
+
+def _signed(operator: ast.unaryop, tree: ast.expr) -> ast.expr:
+    return ast.UnaryOp(operator, _number(tree)) if isinstance(operator, ast.USub) else _number(tree)
+
+
+def _number(tree: ast.expr) -> ast.expr:
+    """Return the tree of a number: a condition counts 1 where it holds, else 0."""
+    return _call("if", tree, ast.Constant(1.0), ast.Constant(0.0)) if isinstance(tree, _CONDITIONS) else tree
+
+
+def _condition(tree: ast.expr) -> ast.expr:
+    """Return the tree of a condition: a number holds where it is not 0."""
+    return tree if isinstance(tree, _CONDITIONS) else ast.Compare(tree, [ast.NotEq()], [ast.Constant(0.0)])
+
+
+class _BalancedSums(ast.NodeTransformer):
+    """Turn the chain of a long sum into a tree of logarithmic depth."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        terms: list[ast.expr] = []
+        rest: ast.expr = node
+        while isinstance(rest, ast.BinOp) and isinstance(rest.op, (ast.Add, ast.Sub)):
+            terms.append(rest.right if isinstance(rest.op, ast.Add) else ast.UnaryOp(ast.USub(), rest.right))
+            rest = rest.left
+        if len(terms) < _LONG_SUM:
+            return ast.BinOp(self.visit(node.left), node.op, self.visit(node.right))
+        terms = [self.visit(term) for term in (rest, *reversed(terms))]
+        while len(terms) > 1:
+            pairs = zip(terms[::2], terms[1::2], strict=False)
+            terms = [ast.BinOp(a, ast.Add(), b) for a, b in pairs] + terms[len(terms) - len(terms) % 2 :]
+        return terms[0]
 
 
 def names_in(tree: ast.expr) -> set[str]:
     """Return the names of the quantities in `tree` (functions not counted)."""
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called}
+
+
+def used_by(trees: Iterable[ast.expr], definitions: Mapping[str, ast.expr]) -> dict[str, ast.expr]:
+    """Return those of `definitions` that `trees` use, directly or through others, in their order."""
+    used: set[str] = set()
+    waiting = list(trees)
+    while waiting:
+        new = names_in(waiting.pop()) & definitions.keys() - used
+        used |= new
+        waiting += [definitions[name] for name in new]
+    return {name: tree for name, tree in definitions.items() if name in used}
+
+
+def switches(tree: ast.expr) -> Iterator[ast.expr]:
+    """Return the parts of `tree` at which its value or slope can jump: comparisons, `rint`, `min` and `max`."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Compare() | ast.Call(func=ast.Name(id="rint" | "min" | "max")):
+                yield node
 
 
 def substitute(tree: ast.expr, definitions: Mapping[str, ast.expr]) -> ast.expr:
@@ -134,40 +280,46 @@ def _fresh(tree: Any) -> Any:
 # ---- derivatives ------------------------------------------------------------------------------------------------
 
 
-def derivative(tree: ast.expr, name: str) -> ast.expr:
-    """Return d tree / d name; branches of `if`, `min` and `max` are differentiated in place (one-sided at a kink)."""
-    if name not in names_in(tree):
-        return ast.Constant(0.0)
-    match tree:
-        case ast.Name():
-            return ast.Constant(1.0)
-        case ast.UnaryOp(op=ast.USub(), operand=x):
-            return _negate(derivative(x, name))
-        case ast.UnaryOp(op=ast.UAdd(), operand=x):
-            return derivative(x, name)
-        case ast.BinOp(left=a, op=ast.Add(), right=b):
-            return _add(derivative(a, name), derivative(b, name))
-        case ast.BinOp(left=a, op=ast.Sub(), right=b):
-            return _add(derivative(a, name), _negate(derivative(b, name)))
-        case ast.BinOp(left=a, op=ast.Mult(), right=b):
-            return _add(_multiply(derivative(a, name), b), _multiply(a, derivative(b, name)))
-        case ast.BinOp(left=a, op=ast.Div(), right=b):
-            first = _divide(derivative(a, name), b)
-            second = _divide(_multiply(a, derivative(b, name)), _multiply(b, b))
-            return _add(first, _negate(second))
-        case ast.BinOp(left=a, op=ast.Pow(), right=b):
-            less_one = _add(b, ast.Constant(-1.0))
-            base = _multiply(_multiply(b, ast.BinOp(a, ast.Pow(), less_one)), derivative(a, name))
-            log_a = ast.Call(ast.Name("ln", ast.Load()), [a], [])
-            return _add(base, _multiply(_multiply(tree, log_a), derivative(b, name)))
-        case ast.Call(func=ast.Name(id="if"), args=[condition, a, b]):
-            return _call("if", condition, derivative(a, name), derivative(b, name))
-        case ast.Call(func=ast.Name(id=("min" | "max") as kind), args=[a, b]):
-            compare = ast.Compare(a, [ast.LtE() if kind == "min" else ast.GtE()], [b])
-            return _call("if", compare, derivative(a, name), derivative(b, name))
-        case ast.Call(func=ast.Name(id=function), args=[x]):
-            return _multiply(substitute(parse(_DERIVATIVES[function]), {"x": x}), derivative(x, name))
-    raise InputError(f"no derivative is known for {ast.unparse(tree)!r}")
+def derivative(tree: ast.expr, name: str, inner: Mapping[str, ast.expr] | None = None) -> ast.expr:
+    """Return d tree / d name; branches of `if`, `min` and `max` are differentiated in place (one-sided at a kink).
+
+    `inner` gives the derivatives of other quantities in `tree` that depend on `name`: the chain rule. A condition is
+    piecewise constant, its derivative 0.
+    """
+    known = {**(inner or {}), name: ast.Constant(1.0)}
+
+    def d(tree: ast.expr) -> ast.expr:
+        if not names_in(tree) & known.keys():
+            return ast.Constant(0.0)
+        match tree:
+            case ast.Name(id=quantity):
+                return known[quantity]
+            case ast.UnaryOp(op=ast.USub(), operand=x):
+                return _negate(d(x))
+            case ast.BinOp(left=a, op=ast.Add(), right=b):
+                return _add(d(a), d(b))
+            case ast.BinOp(left=a, op=ast.Sub(), right=b):
+                return _add(d(a), _negate(d(b)))
+            case ast.BinOp(left=a, op=ast.Mult(), right=b):
+                return _add(_multiply(d(a), b), _multiply(a, d(b)))
+            case ast.BinOp(left=a, op=ast.Div(), right=b):
+                return _add(_divide(d(a), b), _negate(_divide(_multiply(a, d(b)), _multiply(b, b))))
+            case ast.BinOp(left=a, op=ast.Pow(), right=b):
+                base = _multiply(_multiply(b, ast.BinOp(a, ast.Pow(), _add(b, ast.Constant(-1.0)))), d(a))
+                return _add(base, _multiply(_multiply(tree, _call("ln", a)), d(b)))
+            case ast.Call(func=ast.Name(id="if"), args=[condition, a, b]):
+                yes, no = d(a), d(b)
+                return yes if _is(yes, 0) and _is(no, 0) else _call("if", condition, yes, no)
+            case ast.Call(func=ast.Name(id=("min" | "max") as kind), args=[a, b]):
+                return _call("if", ast.Compare(a, [ast.LtE() if kind == "min" else ast.GtE()], [b]), d(a), d(b))
+            case ast.Call(func=ast.Name(id=function), args=[x]):
+                return _multiply(substitute(parse(_DERIVATIVES[function]), {"x": x}), d(x))
+        raise InputError(f"no derivative is known for {ast.unparse(tree)!r}")
+
+    try:
+        return d(tree)
+    except RecursionError:
+        raise too_deep(f"d/d{name} of {', '.join(sorted(names_in(tree)))}") from None
 
 
 def _call(name: str, *arguments: ast.expr) -> ast.expr:
@@ -211,11 +363,14 @@ class _Source(ast.NodeTransformer):
         return ast.parse(self.place[node.id], mode="eval").body
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
-        return node
+        # Python's own numbers raise where IEEE numbers become inf or NaN: 1/0, 10^400, (-8)^(1/3)
+        return node if self.lanes else _call("float64", node)
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         name = node.func.id  # type: ignore[attr-defined]
         arguments = [self.visit(argument) for argument in node.args]
+        if name == "rint":
+            arguments = [ast.BinOp(arguments[0], ast.Add(), ast.Constant(0.5))]
         special = {"if": "where", "min": "minimum", "max": "maximum"}
         return _call(special.get(name) or FUNCTIONS[name], *arguments)
 
@@ -239,12 +394,6 @@ class _Source(ast.NodeTransformer):
             result = _call("logical_and" if isinstance(node.op, ast.And) else "logical_or", result, other)
         return result
 
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
-        operand = self.visit(node.operand)
-        if isinstance(node.op, ast.Not):
-            return _call("logical_not", operand)
-        return operand if isinstance(node.op, ast.UAdd) else ast.UnaryOp(node.op, operand)
-
 
 _COMPARISONS: dict[type, str] = {
     ast.Lt: "less", ast.LtE: "less_equal", ast.Gt: "greater", ast.GtE: "greater_equal",
@@ -257,23 +406,42 @@ def source_of(tree: ast.expr, place: Mapping[str, str], *, lanes: bool) -> str:
 
     The source runs on NumPy arrays with the functions of `_NUMPY`, or on vectors with those of `simd`.
     """
-    rewritten = _Source(place, lanes).visit(_fresh(tree))
-    return ast.unparse(ast.fix_missing_locations(rewritten))
+    try:
+        rewritten = _Source(place, lanes).visit(_fresh(tree))
+        source = ast.unparse(ast.fix_missing_locations(rewritten))
+    except RecursionError:
+        source = "(" * _MOST_BRACKETS
+    if max(accumulate({"(": 1, ")": -1}.get(c, 0) for c in source)) >= _MOST_BRACKETS:
+        raise too_deep("of " + ", ".join(sorted(names_in(tree))))
+    return source
 
 
 _NUMPY = {
     "exp": np.exp, "log": np.log, "log10": np.log10, "log2": np.log2, "sqrt": np.sqrt, "fabs": np.abs,
-    "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan,
-    "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "where": np.where, "minimum": np.minimum, "maximum": np.maximum,
-    "logical_and": np.logical_and, "logical_or": np.logical_or, "logical_not": np.logical_not,
+    "floor": np.floor, "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos,
+    "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "asinh": np.arcsinh, "acosh": np.arccosh,
+    "atanh": np.arctanh, "where": np.where, "minimum": np.fmin, "maximum": np.fmax,
+    "logical_and": np.logical_and, "logical_or": np.logical_or, "float64": np.float64,
 }  # fmt: skip
 
 
-def array_function(trees: Iterable[ast.expr], place: Mapping[str, str], argument: str) -> Callable[..., Any]:
-    """Return `f(array) -> list of arrays`, one per tree, evaluated with NumPy; `place` indexes `argument`."""
-    body = ", ".join(source_of(tree, place, lanes=False) for tree in trees)
+def array_function(
+    trees: Iterable[ast.expr],
+    place: Mapping[str, str],
+    argument: str,
+    definitions: Mapping[str, ast.expr] | None = None,
+) -> Callable[..., Any]:
+    """Return `f(array) -> list of arrays`, one per tree, evaluated with NumPy; `place` indexes `argument`.
+
+    `definitions` are evaluated first, each once and in order; the trees and later definitions may use their names.
+    """
+    definitions = definitions or {}
+    place = {**place, **{name: f"d{i}" for i, name in enumerate(definitions)}}
+    lines = [f"    d{i} = {source_of(tree, place, lanes=False)}" for i, tree in enumerate(definitions.values())]
+    results = ", ".join(source_of(tree, place, lanes=False) for tree in trees)
+    lines = [f"def evaluate({argument}):", *lines, f"    return [{results}]", ""]
     namespace: dict[str, Any] = dict(_NUMPY)
-    exec(compile(f"def evaluate({argument}):\n    return [{body}]\n", "<expressions>", "exec"), namespace)
+    exec(compile("\n".join(lines), "<expressions>", "exec"), namespace)
     return namespace["evaluate"]
 
 

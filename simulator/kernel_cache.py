@@ -7,6 +7,7 @@ llvmlite and the CPU; where no folder can be written, kernels are compiled in me
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -14,9 +15,9 @@ from typing import Any, TypeVar
 
 import llvmlite
 import numba
-from numba.core import caching
+from numba.core import caching, ccallback, dispatcher
 
-from .cache import cache_root, content_hash, writable_folder
+from .cache import CacheNotice, cache_root, content_hash, writable_folder
 
 F = TypeVar("F", bound=Callable[..., Any])
 HERE = Path(__file__).parent
@@ -75,7 +76,26 @@ class _Locator(caching._CacheLocator):
         return locator
 
 
+class _CheckedCache(caching.FunctionCache):
+    """numba's cache of one function, in which a damaged entry of ours is compiled again instead of raising."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # whatever unpickling or linking of damaged bytes may raise
+            if not isinstance(self._impl.locator, _Locator):
+                raise
+            warnings.warn(
+                f"the compiled {self._name} is damaged and is compiled again ({error})", CacheNotice, stacklevel=2
+            )
+            self.flush()
+            return None
+
+
 caching.CacheImpl._locator_classes.insert(0, _Locator)
+# njit and cfunc look the class up under these names; for functions of others it behaves as before
+for module in (dispatcher, ccallback):
+    setattr(module, "FunctionCache", _CheckedCache)  # noqa: B010 (the modules have no annotations)
 
 
 def kernel(function: F) -> F:

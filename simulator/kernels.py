@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from .kernel_cache import kernel
 from .rates import call_rates
-from .simd import at, fma, load, splat, store
+from .simd import absolute, at, fma, load, splat, store, where_less
 
 Float = npt.NDArray[np.float64]
 Table = npt.NDArray[np.int32]
@@ -79,19 +79,25 @@ class Tables(NamedTuple):
     lu_pointer: Table
     lu_diagonal: Table
     lu_column: Table
+    n_tail: int
+    """Rows and columns at the end that are stored in full."""
 
 
 @kernel
-def update_rates(tables, values, t, y, rates_address, x, function_values, k):
-    """Evaluate the rate functions at times `t` (1, WIDTH) and amounts `y`; put what they decide into `k`."""
+def update_rates(tables, values, t, start, y, floor, rates_address, x, function_values, k):
+    """Evaluate the rate functions at times `start + t` (1, WIDTH) and amounts `y`; put what they decide into `k`.
+
+    Observables below `floor` are passed as `floor`: with amounts that rounding makes slightly negative, a power that
+    is not whole would give no number. The state itself is never changed.
+    """
     if tables.n_functions == 0:
         return
-    store(x, 0, load(t, 0))
+    store(x, 0, load(t, 0) + start)
     for o in range(tables.observable_pointer.size - 1):
         total = splat(0.0)
         for q in range(at(tables.observable_pointer, o), at(tables.observable_pointer, o + 1)):
             total = fma(at(tables.observable_weight, q), load(y, at(tables.observable, q)), total)
-        store(x, o + 1, total)
+        store(x, o + 1, where_less(total, splat(floor), splat(floor), total))
     call_rates(rates_address, x, values, function_values)
     for d in range(tables.dynamic_rate.size):
         rate = at(tables.dynamic_factor, d) * load(function_values, at(tables.dynamic_function, d))
@@ -113,6 +119,22 @@ def rhs(tables, k, y, dy):
         for q in range(at(tables.change_pointer, r), at(tables.change_pointer, r + 1)):
             i = at(tables.change, q)
             store(dy, i, fma(at(tables.change_by, q), v, load(dy, i)))
+
+
+@kernel
+def turnover(tables, k, y, out):
+    """Write, per species, the sum of absolute changes that `rhs` adds up: its rounding error is relative to that."""
+    for i in range(tables.n_species):
+        store(out, i, 0.0)
+    for r in range(tables.rate.size):
+        v = load(k, at(tables.rate, r)) * load(y, at(tables.first, r)) * load(y, at(tables.second, r))
+        if r >= tables.n_plain:
+            place = r - tables.n_plain
+            for q in range(at(tables.further_pointer, place), at(tables.further_pointer, place + 1)):
+                v = v * load(y, at(tables.further, q))
+        for q in range(at(tables.change_pointer, r), at(tables.change_pointer, r + 1)):
+            i = at(tables.change, q)
+            store(out, i, load(out, i) + absolute(at(tables.change_by, q) * v))
 
 
 @kernel

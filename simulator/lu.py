@@ -12,14 +12,119 @@ from .simd import absolute, at, fma, larger, load, splat, store
 
 
 @kernel
+def tail_row(tables, i):
+    """Return the place in `lu` at which row `i` of the tail begins; its entries follow one another."""
+    return at(tables.lu_pointer, tables.n_species - tables.n_tail + i + 1) - tables.n_tail
+
+
+@kernel
+def reduced(tables, lu, i, j, k):
+    """Return the 4 x 4 block at (i, j) of the tail, less the products of its rows and columns before `k`, by rows."""
+    r0, r1, r2, r3 = tail_row(tables, i), tail_row(tables, i + 1), tail_row(tables, i + 2), tail_row(tables, i + 3)
+    a00, a01, a02, a03 = load(lu, r0 + j), load(lu, r0 + j + 1), load(lu, r0 + j + 2), load(lu, r0 + j + 3)
+    a10, a11, a12, a13 = load(lu, r1 + j), load(lu, r1 + j + 1), load(lu, r1 + j + 2), load(lu, r1 + j + 3)
+    a20, a21, a22, a23 = load(lu, r2 + j), load(lu, r2 + j + 1), load(lu, r2 + j + 2), load(lu, r2 + j + 3)
+    a30, a31, a32, a33 = load(lu, r3 + j), load(lu, r3 + j + 1), load(lu, r3 + j + 2), load(lu, r3 + j + 3)
+    for p in range(k):
+        u = tail_row(tables, p) + j
+        u0, u1, u2, u3 = load(lu, u), load(lu, u + 1), load(lu, u + 2), load(lu, u + 3)
+        m = -load(lu, r0 + p)
+        a00, a01, a02, a03 = fma(m, u0, a00), fma(m, u1, a01), fma(m, u2, a02), fma(m, u3, a03)
+        m = -load(lu, r1 + p)
+        a10, a11, a12, a13 = fma(m, u0, a10), fma(m, u1, a11), fma(m, u2, a12), fma(m, u3, a13)
+        m = -load(lu, r2 + p)
+        a20, a21, a22, a23 = fma(m, u0, a20), fma(m, u1, a21), fma(m, u2, a22), fma(m, u3, a23)
+        m = -load(lu, r3 + p)
+        a30, a31, a32, a33 = fma(m, u0, a30), fma(m, u1, a31), fma(m, u2, a32), fma(m, u3, a33)
+    return (a00, a01, a02, a03), (a10, a11, a12, a13), (a20, a21, a22, a23), (a30, a31, a32, a33)
+
+
+@kernel
+def put(lu, place, four):
+    """Write four vectors one after another."""
+    a, b, c, d = four
+    store(lu, place, a)
+    store(lu, place + 1, b)
+    store(lu, place + 2, c)
+    store(lu, place + 3, d)
+
+
+@kernel
+def minus(m, x, y):
+    """Return y - m x for four vectors each."""
+    n = -m
+    x0, x1, x2, x3 = x
+    y0, y1, y2, y3 = y
+    return fma(n, x0, y0), fma(n, x1, y1), fma(n, x2, y2), fma(n, x3, y3)
+
+
+@kernel
+def over(a, d0, d1, d2, d3, u01, u02, u03, u12, u13, u23):
+    """Return x with x U = a, for the 4 x 4 upper triangle U with reciprocal diagonal d."""
+    x0 = a[0] * d0
+    x1 = fma(-x0, u01, a[1]) * d1
+    x2 = fma(-x1, u12, fma(-x0, u02, a[2])) * d2
+    x3 = fma(-x2, u23, fma(-x1, u13, fma(-x0, u03, a[3]))) * d3
+    return x0, x1, x2, x3
+
+
+@kernel
+def factor_tail(tables, lu):
+    """Factor the full trailing block in place, in blocks of 4 x 4 that stay in registers.
+
+    Block column and block row `t` are finished together: the diagonal block, then `U` to its right by forward
+    substitution with its lower triangle, then `L` below it by substitution with its upper triangle.
+    """
+    m = tables.n_tail
+    for t in range(0, m, 4):
+        r0, r1, r2, r3 = tail_row(tables, t), tail_row(tables, t + 1), tail_row(tables, t + 2), tail_row(tables, t + 3)
+        # ---- diagonal block
+        a, b, c, d = reduced(tables, lu, t, t, t)
+        d0 = 1.0 / a[0]
+        l10, l20, l30 = b[0] * d0, c[0] * d0, d[0] * d0
+        b, c, d = minus(l10, a, b), minus(l20, a, c), minus(l30, a, d)
+        d1 = 1.0 / b[1]
+        l21, l31 = c[1] * d1, d[1] * d1
+        c, d = minus(l21, b, c), minus(l31, b, d)
+        d2 = 1.0 / c[2]
+        l32 = d[2] * d2
+        d = minus(l32, c, d)
+        d3 = 1.0 / d[3]
+        u01, u02, u03, u12, u13, u23 = a[1], a[2], a[3], b[2], b[3], c[3]
+        put(lu, r0 + t, (d0, u01, u02, u03))
+        put(lu, r1 + t, (l10, d1, u12, u13))
+        put(lu, r2 + t, (l20, l21, d2, u23))
+        put(lu, r3 + t, (l30, l31, l32, d3))
+        for j in range(t + 4, m, 4):
+            # ---- to the right: L X = A
+            a, b, c, d = reduced(tables, lu, t, j, t)
+            b = minus(l10, a, b)
+            c = minus(l21, b, minus(l20, a, c))
+            d = minus(l32, c, minus(l31, b, minus(l30, a, d)))
+            put(lu, r0 + j, a)
+            put(lu, r1 + j, b)
+            put(lu, r2 + j, c)
+            put(lu, r3 + j, d)
+        for i in range(t + 4, m, 4):
+            # ---- below: X U = A, row by row
+            block = reduced(tables, lu, i, t, t)
+            put(lu, tail_row(tables, i) + t, over(block[0], d0, d1, d2, d3, u01, u02, u03, u12, u13, u23))
+            put(lu, tail_row(tables, i + 1) + t, over(block[1], d0, d1, d2, d3, u01, u02, u03, u12, u13, u23))
+            put(lu, tail_row(tables, i + 2) + t, over(block[2], d0, d1, d2, d3, u01, u02, u03, u12, u13, u23))
+            put(lu, tail_row(tables, i + 3) + t, over(block[3], d0, d1, d2, d3, u01, u02, u03, u12, u13, u23))
+
+
+@kernel
 def factor(tables, entries, shift, lu, row):
     """Factor `shift I - J` into `lu`, with unit lower triangle and reciprocal pivots on the diagonal.
 
     `entries` holds J in the pattern of `tables`, `shift` (1, WIDTH) one number per lane; `row` (n_species, WIDTH) is
-    work space. Rows are eliminated one after another (the IKJ form of Gaussian elimination). A zero pivot shows as a
-    non-finite solution.
+    work space. Rows are eliminated one after another (the IKJ form of Gaussian elimination); those of the tail only
+    with the pivots before it, and the tail is then factored as a full matrix. A zero pivot shows as a non-finite
+    solution.
     """
     shifts = load(shift, 0)
+    n_head = tables.n_species - tables.n_tail
     for i in range(tables.n_species):
         start, diagonal, end = at(tables.lu_pointer, i), at(tables.lu_diagonal, i), at(tables.lu_pointer, i + 1)
         for q in range(start, end):
@@ -27,7 +132,8 @@ def factor(tables, entries, shift, lu, row):
         for e in range(at(tables.jacobian_pointer, i), at(tables.jacobian_pointer, i + 1)):
             store(row, at(tables.jacobian_column, e), -load(entries, e))
         store(row, i, load(row, i) + shifts)
-        for q in range(start, diagonal):
+        last = diagonal if i < n_head else end - tables.n_tail
+        for q in range(start, last):
             j = at(tables.lu_column, q)
             pivot = at(tables.lu_diagonal, j)
             multiplier = load(row, j) * load(lu, pivot)
@@ -36,9 +142,11 @@ def factor(tables, entries, shift, lu, row):
             for p in range(pivot + 1, at(tables.lu_pointer, j + 1)):
                 c = at(tables.lu_column, p)
                 store(row, c, fma(negative, load(lu, p), load(row, c)))
-        store(lu, diagonal, 1.0 / load(row, i))
-        for q in range(diagonal + 1, end):
+        for q in range(last, end):
             store(lu, q, load(row, at(tables.lu_column, q)))
+        if i < n_head:
+            store(lu, diagonal, 1.0 / load(row, i))
+    factor_tail(tables, lu)
 
 
 @kernel

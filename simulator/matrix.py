@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ class DoseAxis:
     doses: npt.ArrayLike
     unit: str = "nM"
     drug: str = ""
+    """Name for messages; the parameter's if empty."""
 
     def __post_init__(self) -> None:
         name = self.drug or self.parameter
@@ -97,7 +97,8 @@ def dose_matrix(
     xarray.Dataset
         Dims (member, context, <drug>..., time, readout). Variables `residual` (fraction of the control),
         `value` (model units) and, without time and readout, `status` (codes of `Status`). Failed runs are NaN and
-        counted in the attributes `n_failed` and `failures`.
+        counted in the attributes `n_failed` and `failures`, runs that were not done in `n_pending`. Where the control
+        is not above the absolute tolerance there is no residual either: attribute `no_control` names the readouts.
 
     Raises
     ------
@@ -105,49 +106,101 @@ def dose_matrix(
         For wrong names, doses or times, before any run starts.
     """
     t = checked_times(times)
-    axes = {label: axis if isinstance(axis, DoseAxis) else DoseAxis(label, axis) for label, axis in drugs.items()}
-    _check(compiled, axes, contexts, readouts, reference)
+    names = list(readouts)
+    axes = {
+        label: axis if isinstance(axis, DoseAxis) else DoseAxis(label, axis, compiled.units["amount"])
+        for label, axis in drugs.items()
+    }
+    _check(compiled, axes, contexts, names, reference)
     parameter_sets = [{}] if members is None else list(members)
     if not parameter_sets:
         raise InputError("members is empty; pass None for the nominal parameters")
+    zero = {axis.parameter: 0.0 for axis in axes.values()}
+    cells = {
+        f"member {m}, {context}": {**member, **values}
+        for m, member in enumerate(parameter_sets)
+        for context, values in contexts.items()
+    }
+    untreated = Conditions.from_rows(compiled, {name: {**row, **zero} for name, row in cells.items()})
+    if not protocol:
+        _check_that_doses_act(compiled, axes, untreated)
+        protocol = (Segment(-math.inf, 0.0, zero),)
+
+    # one untreated run per member and context, then the grid with the doses running fastest; one call for all
     doses = [np.asarray(axis.doses) for axis in axes.values()]
-    zero = dict.fromkeys((axis.parameter for axis in axes.values()), 0.0)
-    shape = (len(parameter_sets), len(contexts), *(len(d) for d in doses))
-
-    # one untreated run per member and context, then the grid; one call for all
-    rows: dict[str, dict[str, float]] = {}
-    for m, member in enumerate(parameter_sets):
-        for context, values in contexts.items():
-            rows[f"{m} | {context} | {UNTREATED}"] = {**member, **values, **zero}
-    for m, member in enumerate(parameter_sets):
-        for context, values in contexts.items():
-            for point in itertools.product(*doses):
-                label = ", ".join(f"{drug} {dose:g}" for drug, dose in zip(axes, point, strict=True))
-                given = dict(zip(zero, map(float, point), strict=True))
-                rows[f"{m} | {context} | {label}"] = {**member, **values, **given}
-    segments = tuple(protocol) or (Segment(-math.inf, 0.0, zero),)
-    conditions = Conditions.from_rows(compiled, rows, segments)
-    result = simulate(
-        compiled, t, conditions, observables=readouts, options=options, threads=threads, progress=progress
+    points = np.stack(np.meshgrid(*doses, indexing="ij"), axis=-1).reshape(-1, len(axes))
+    parameters = np.repeat(untreated.parameters, 1 + len(points), axis=0)
+    parameters = parameters.reshape(len(cells), 1 + len(points), compiled.n_parameters)
+    parameters[:, 1:, [compiled.parameter_index(name) for name in zero]] = points
+    labels = [UNTREATED, *(", ".join(f"{d} {x:g}" for d, x in zip(axes, point, strict=True)) for point in points)]
+    conditions = Conditions(
+        tuple(f"{cell}, {label}" for cell in cells for label in labels),
+        parameters.reshape(-1, compiled.n_parameters),
+        tuple(protocol),
     )
+    result = simulate(compiled, t, conditions, observables=names, options=options, threads=threads, progress=progress)
 
-    n_controls = shape[0] * shape[1]
-    control = result.values[:n_controls].reshape(shape[0], shape[1], *[1] * len(doses), len(t), len(readouts))
+    shape = (len(parameter_sets), len(contexts), *(len(d) for d in doses))
+    values = result.values.reshape(*shape[:2], 1 + len(points), len(t), len(names))
+    status = result.status.reshape(*shape[:2], 1 + len(points))
+    control = values[:, :, :1]
     if reference != UNTREATED:
         control = control[:, [list(contexts).index(reference)]]
-    value = result.values[n_controls:].reshape(*shape, len(t), len(readouts))
+    known = control > _noise(compiled, names, result.attributes["atol"])
     with np.errstate(all="ignore"):
-        residual = np.where(control > 0, value / control, np.nan)
-    status = result.status[n_controls:].reshape(shape)
+        residual = np.where(known, values[:, :, 1:] / control, np.nan)
+    missing = np.isfinite(control) & ~known
+    n_pending = int(np.count_nonzero(np.isin(result.status, (Status.STOPPED, Status.PENDING))))
     attributes = {
         **result.attributes,
         "reference": reference,
-        "n_runs": len(rows),
-        "n_failed": int(np.count_nonzero(~result.ok)),
+        "n_runs": len(conditions),
+        "n_failed": int(np.count_nonzero(~result.ok)) - n_pending,
+        "n_pending": n_pending,
         "failures": result.summary(),
+        "no_control": "; ".join(
+            f"{context}: {readout}"
+            for c, context in enumerate(contexts)
+            for r, readout in enumerate(names)
+            if missing[:, c if reference == UNTREATED else 0, :, :, r].any()
+        ),
         "interrupted": int(result.interrupted),
     }
-    return _dataset(compiled, axes, contexts, readouts, t, residual, value, status, attributes)
+    return _dataset(
+        compiled, axes, contexts, names, t, residual.reshape(*shape, len(t), len(names)),
+        values[:, :, 1:].reshape(*shape, len(t), len(names)), status[:, :, 1:].reshape(shape), attributes,
+    )  # fmt: skip
+
+
+def _noise(compiled: CompiledModel, readouts: Sequence[str], atol: Any) -> Float:
+    """Return, per readout, the amount below which a control is noise: the absolute tolerance of what it sums up."""
+    smallest = float(atol) if isinstance(atol, float) else 0.0
+    groups = compiled.network.observables
+    return np.array([smallest * sum(abs(w) for _, w in groups.get(name, ())) for name in readouts])
+
+
+def _check_that_doses_act(compiled: CompiledModel, axes: Mapping[str, DoseAxis], untreated: Conditions) -> None:
+    """Refuse a dose that acts through an initial amount alone: equilibration without drugs would lose it."""
+    fixed = np.array(compiled.network.fixed)
+
+    def acting(parameters: Float) -> Float:
+        values = compiled.values(parameters)
+        rates = compiled.rate_constants(values)
+        return np.hstack([rates, compiled.function_values(values), compiled.initial_amounts(parameters)[:, fixed]])
+
+    base = untreated.parameters[:1]
+    for label, axis in axes.items():
+        dosed = base.copy()
+        dosed[:, compiled.parameter_index(axis.parameter)] = 1.0
+        moved = not np.array_equal(acting(dosed), acting(base), equal_nan=True)
+        starts = not np.array_equal(compiled.initial_amounts(dosed), compiled.initial_amounts(base), equal_nan=True)
+        if starts and not moved:
+            raise InputError(
+                f"the dose parameter {axis.parameter!r} of {label!r} only sets an initial amount: cells are first "
+                "equilibrated without drugs, and it would come too late to act. Make the drug a fixed species "
+                "(Initial(..., fixed=True)) or let the parameter enter a rate; or start without equilibration: "
+                "protocol=[Segment(0, float('inf'))]"
+            )
 
 
 def _check(compiled: CompiledModel, axes: Mapping[str, DoseAxis], contexts: Mapping[str, Mapping[str, float]],
@@ -158,6 +211,12 @@ def _check(compiled: CompiledModel, axes: Mapping[str, DoseAxis], contexts: Mapp
         compiled.parameter_index(axis.parameter)
         if label in ("member", "context", "time", "readout"):
             raise InputError(f"a drug cannot be called {label!r}, which is a dimension of the matrix")
+    if len(set(readouts)) < len(readouts):
+        raise InputError(f"a readout was given twice: {', '.join(readouts)}")
+    dosed = {axis.parameter for axis in axes.values()}
+    for context, row in contexts.items():
+        if clash := sorted(dosed & row.keys()):
+            raise InputError(f"the context {context!r} sets {clash[0]!r}, which is a dose of the matrix")
     if len({axis.parameter for axis in axes.values()}) < len(axes):
         raise InputError("two drugs share one dose parameter; give each its own")
     for readout in readouts:
@@ -203,11 +262,13 @@ def dose_dims(matrix: xr.Dataset | xr.DataArray) -> tuple[str, ...]:
 def to_frame(matrix: xr.Dataset) -> pd.DataFrame:
     """Return a dose matrix as a tidy table: context, one column per drug and unit, time, readout, residual, status.
 
-    A column `member` comes first if there is more than one.
+    A column `member` comes first if there is more than one. The status is `NO_CONTROL` where the run finished but its
+    control gave no signal (or failed) to be a fraction of.
     """
     drugs = dose_dims(matrix)
     frame = matrix[["residual", "status"]].to_dataframe().reset_index()
     frame["status"] = [Status(int(code)).name for code in frame["status"]]
+    frame.loc[(frame["status"] == Status.OK.name) & frame["residual"].isna(), "status"] = "NO_CONTROL"
     unit_of_time = matrix["time"].attrs.get("units", "")
     columns = {drug: f"{drug}_{matrix[drug].attrs.get('units', '')}".rstrip("_") for drug in drugs}
     columns["time"] = f"time_{unit_of_time}" if unit_of_time and " " not in unit_of_time else "time"

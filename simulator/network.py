@@ -7,20 +7,28 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from .cache import content_hash, read_checked, writable_folder, write_checked
 from .errors import InputError, MissingBioNetGenError
+from .expressions import RESERVED
 
 if TYPE_CHECKING:
     import pysb
 
 INSTALL_BIONETGEN = 'python -m pip install "residuum[bng]"'
 """The one command that installs BioNetGen for PySB (it also needs Perl on the PATH)."""
+
+NETWORK_SCHEMA = "2"
+"""Version of the way in which networks are generated; a change makes cached networks unreachable."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,12 @@ class Reaction:
     factor: float
     rate: str
     rule: str
+    """What BioNetGen remarks: the rule it comes from, and any unit conversion in the factor."""
+
+    def renumbered(self, new: Mapping[int, int] | Sequence[int]) -> Reaction:
+        """Return the reaction with species `i` called `new[i]`."""
+        reactants, products = (tuple(new[i] for i in side) for side in (self.reactants, self.products))
+        return dataclasses.replace(self, reactants=reactants, products=products)
 
 
 @dataclass(frozen=True)
@@ -56,17 +70,25 @@ class ReactionNetwork:
     """Name -> (species index, weight) pairs."""
     text: str = field(repr=False, default="")
 
-    @property
+    @cached_property
     def hash(self) -> str:
-        """Content hash of the network text (32 hexadecimal digits)."""
-        return content_hash(self.text)
+        """Content hash of all tables and the text, but not of the name (32 hexadecimal digits)."""
+        return content_hash(*(repr(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name != "name"))
+
+    @property
+    def volumes(self) -> set[str]:
+        """Names of the compartment volumes whose values BioNetGen has worked into the factors of reactions."""
+        conversions = {found[1] for r in self.reactions if (found := _CONVERSION.search(r.rule))}
+        return {name for text in conversions for name in re.findall(r"[A-Za-z_]\w*", text)} & self.parameters.keys()
 
 
 # ---- .net text --------------------------------------------------------------------------------------------------
 
 _BLOCKS = ("parameters", "functions", "species", "reactions", "groups")
 _IGNORED_BLOCKS = ("molecule types", "compartments", "energy patterns", "observables", "reaction rules")
-_RATE = re.compile(r"(?:(?P<factor>[-+\d.eE]+)\*)?(?P<name>[A-Za-z_]\w*)$|(?P<number>[-+]?[\d.][-+\d.eE]*)$")
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_RATE = re.compile(rf"(?:(?P<factor>{_NUMBER})\*)?(?P<name>[A-Za-z_]\w*)$|(?P<number>{_NUMBER})$")
+_CONVERSION = re.compile(r"unit_conversion=(\S+)")
 _RATE_LAWS = ("Sat", "MM", "Hill", "Arrhenius", "FunctionProduct")
 
 
@@ -78,16 +100,26 @@ def parse_net(text: str, name: str = "network") -> ReactionNetwork:
     blocks = _split_blocks(text, name)
     if not blocks["species"]:
         raise InputError(f"{name}: no species; expected a BioNetGen .net text with a 'begin species' block")
+    taken: dict[str, str] = {}
+
+    def new(kind: str, key: str) -> str:
+        if key in RESERVED:
+            raise InputError(f"{name}: a {kind} is called {key!r}, which has a meaning of its own; rename it")
+        if key in taken:
+            raise InputError(f"{name}: the {kind} {key!r} has the name of a {taken[key]}; rename one of them")
+        taken[key] = kind
+        return key
+
     parameters = {}
     for line in blocks["parameters"]:
         _, key, expression = _fields(line, 3, name)
-        parameters[key] = expression
+        parameters[new("parameter", key)] = expression
     functions = {}
     for line in blocks["functions"]:
         _, key, expression = _fields(line, 3, name)
         if not key.endswith("()"):
             raise InputError(f"{name}: function {key!r} has arguments; write it as a function of observables")
-        functions[key[:-2]] = expression
+        functions[new("function", key[:-2])] = expression
     species, initials, fixed = [], [], []
     for line in blocks["species"]:
         _, pattern, expression = _fields(line, 3, name)
@@ -95,10 +127,12 @@ def parse_net(text: str, name: str = "network") -> ReactionNetwork:
         species.append(pattern.replace("$", "", 1) if is_fixed else pattern)
         initials.append(expression)
         fixed.append(is_fixed)
+    if repeated := sorted(s for s, n in Counter(species).items() if n > 1):
+        raise InputError(f"{name}: the species {repeated[0]} is there twice")
     observables = {}
     for line in blocks["groups"]:
-        fields = line.split(None, 2)
-        observables[fields[1]] = _group(fields[2] if len(fields) > 2 else "", len(species), line, name)
+        _, key, *members = _fields(line, 2, name, most=3)
+        observables[new("group", key)] = _group("".join(members), len(species), line, name)
     reactions = tuple(_reaction(line, parameters, functions, len(species), name) for line in blocks["reactions"])
     return ReactionNetwork(
         name, parameters, functions, tuple(species), tuple(initials), tuple(fixed), reactions, observables, text
@@ -109,6 +143,7 @@ def _split_blocks(text: str, name: str) -> dict[str, list[str]]:
     blocks: dict[str, list[str]] = {block: [] for block in _BLOCKS}
     current: list[str] | None = None
     rules: list[str] = []
+    opened = ""
     for raw in text.splitlines():
         line, _, comment = raw.partition("#")
         line = line.strip()
@@ -118,16 +153,22 @@ def _split_blocks(text: str, name: str) -> dict[str, list[str]]:
             block = line[6:].strip()
             if block not in blocks and block not in _IGNORED_BLOCKS:
                 raise InputError(f"{name}: block {block!r} of the .net text is not supported")
-            current = blocks.get(block, rules)
+            if opened:
+                raise InputError(f"{name}: block {opened!r} is not ended where {block!r} begins; is the text complete?")
+            current, opened = blocks.get(block, rules), block
         elif line.startswith("end "):
-            current = None
+            if line[4:].strip() != opened:
+                raise InputError(f"{name}: {line!r} ends no block that was begun")
+            current, opened = None, ""
         elif current is not None:
             current.append(f"{line} #{comment.strip()}" if current is blocks["reactions"] else line)
+    if opened:
+        raise InputError(f"{name}: the text stops within the block {opened!r} (no 'end {opened}'); is it complete?")
     return blocks
 
 
-def _fields(line: str, n: int, name: str) -> list[str]:
-    fields = line.split(None, n - 1)
+def _fields(line: str, n: int, name: str, most: int = 0) -> list[str]:
+    fields = line.split(None, (most or n) - 1)
     if len(fields) < n:
         raise InputError(f"{name}: cannot read the line {line!r}: expected {n} columns")
     return fields
@@ -161,7 +202,10 @@ def _reaction(line: str, parameters: dict[str, str], functions: dict[str, str], 
         rate, factor = match["name"], float(match["factor"] or 1)
         if rate not in parameters and rate not in functions:
             raise InputError(f"{name}: the rate {rate!r} in {line!r} is neither a parameter nor a function")
-    reactants, products = (tuple(int(i) - 1 for i in side.split(",") if i != "0") for side in fields[1:3])
+    try:
+        reactants, products = (tuple(int(i) - 1 for i in side.split(",") if i != "0") for side in fields[1:3])
+    except ValueError:
+        raise InputError(f"{name}: cannot read the species in {line!r}; expected numbers as in '1,2 3'") from None
     if any(not 0 <= i < n for i in reactants + products):
         raise InputError(f"{name}: {line!r} names a species that does not exist (there are {n})")
     return Reaction(reactants, products, factor, rate, rule.strip())
@@ -174,38 +218,37 @@ def read_net(path: str | Path) -> ReactionNetwork:
         raise InputError(f"{path}: expected a BioNetGen .net file (or a PySB model object)")
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the network file {path}: {error}") from None
     return parse_net(text, path.stem)
 
 
-def restricted(network: ReactionNetwork, start: Sequence[bool], runs: Sequence[bool]) -> ReactionNetwork:
-    """Return the part of `network` that reactions flagged in `runs` can reach from species flagged in `start`."""
-    reached = {i for i, flag in enumerate(start) if flag}
-    waiting = [reaction for reaction, flag in zip(network.reactions, runs, strict=True) if flag]
-    kept: list[Reaction] = []
-    while ready := [reaction for reaction in waiting if reached.issuperset(reaction.reactants)]:
-        waiting = [reaction for reaction in waiting if not reached.issuperset(reaction.reactants)]
-        kept += ready
-        reached.update(i for reaction in ready for i in reaction.products)
-    old = sorted(reached)
-    new = {i: j for j, i in enumerate(old)}
+def reached(
+    network: ReactionNetwork, start: Sequence[bool], runs: Sequence[bool]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the species and reactions, by number, that reactions flagged in `runs` reach from those in `start`."""
+    species = {i for i, flag in enumerate(start) if flag}
+    waiting = [r for r, flag in enumerate(runs) if flag]
+    reactions: list[int] = []
+    while ready := [r for r in waiting if species.issuperset(network.reactions[r].reactants)]:
+        waiting = [r for r in waiting if not species.issuperset(network.reactions[r].reactants)]
+        reactions += ready
+        species.update(i for r in ready for i in network.reactions[r].products)
+    return tuple(sorted(species)), tuple(sorted(reactions))
 
-    def renumber(species: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(new[i] for i in species)
 
+def restricted(network: ReactionNetwork, species: Sequence[int], reactions: Sequence[int]) -> ReactionNetwork:
+    """Return the part of `network` made of these species and reactions, which name no other species."""
+    new = {i: j for j, i in enumerate(species)}
     return dataclasses.replace(
         network,
-        species=tuple(network.species[i] for i in old),
-        initials=tuple(network.initials[i] for i in old),
-        fixed=tuple(network.fixed[i] for i in old),
-        reactions=tuple(
-            dataclasses.replace(r, reactants=renumber(r.reactants), products=renumber(r.products)) for r in kept
-        ),
+        species=tuple(network.species[i] for i in species),
+        initials=tuple(network.initials[i] for i in species),
+        fixed=tuple(network.fixed[i] for i in species),
+        reactions=tuple(network.reactions[r].renumbered(new) for r in reactions),
         observables={
             name: tuple((new[i], w) for i, w in group if i in new) for name, group in network.observables.items()
         },
-        text=f"{network.text}\n# restricted to species {old}, {len(kept)} reactions\n",
     )
 
 
@@ -215,9 +258,11 @@ def restricted(network: ReactionNetwork, start: Sequence[bool], runs: Sequence[b
 def from_pysb(model: pysb.Model, *, cache: bool = True) -> ReactionNetwork:
     """Return the network of a PySB model, generated by BioNetGen unless a cached one has the same BNGL text.
 
-    Raises InputError for a model without initials (or synthesis) or observables, MissingBioNetGenError where a network
-    must be generated and BioNetGen or Perl is missing.
+    Raises InputError for a model without rules, initials (or synthesis) or observables, MissingBioNetGenError where a
+    network must be generated and BioNetGen or Perl is missing.
     """
+    if not model.rules:
+        raise InputError(f"the PySB model {model.name!r} has no Rule: nothing would ever change; add one")
     if not model.initials and all(rule.reactant_pattern.complex_patterns for rule in model.rules):
         raise InputError(
             f"the PySB model {model.name!r} has no Initial and no synthesis: every amount would stay zero; add one"
@@ -229,7 +274,7 @@ def from_pysb(model: pysb.Model, *, cache: bool = True) -> ReactionNetwork:
     folder = writable_folder("networks") if cache else None
     path = None
     if folder is not None:
-        path = folder / f"{name}-{content_hash(bngl_text(model))}.net"
+        path = folder / f"{name}-{content_hash(NETWORK_SCHEMA, bngl_text(model))}.net"
         if (text := read_checked(path)) is not None:
             return parse_net(text, name)
     text = generate_net(model)
@@ -239,14 +284,110 @@ def from_pysb(model: pysb.Model, *, cache: bool = True) -> ReactionNetwork:
 
 
 def bngl_text(model: pysb.Model) -> str:
-    """Return the model as BNGL, the text whose hash names the cached network."""
+    """Return the model as BNGL, the text whose hash names the cached network.
+
+    PySB prints `-x^2` for -(x^2), which BioNetGen reads as (-x)^2: expressions are therefore printed here, with every
+    bracket. They follow an equals sign, because BioNetGen drops the first one it sees, even that of `a<=b`.
+
+    Raises InputError for an expression that BNGL cannot say.
+    """
     import warnings
 
     from pysb.generator.bng import BngGenerator
 
-    with warnings.catch_warnings():  # a model without initials has been judged before
-        warnings.simplefilter("ignore", UserWarning)
-        return BngGenerator(model).get_content()
+    try:
+        with warnings.catch_warnings():  # a model without initials has been judged before
+            warnings.simplefilter("ignore", UserWarning)
+            lines = BngGenerator(model).get_content().split("\n")
+    except NotImplementedError as error:
+        raise InputError(f"an expression of {model.name!r} cannot be written in BNGL: {error}") from None
+    texts = {e.name: _expression_text(e.expr, e.name) for e in model.expressions}
+    block = ""
+    for number, line in enumerate(lines):
+        if line.startswith(("begin ", "end ")):
+            block = line
+        elif block in ("begin parameters", "begin functions"):
+            match = re.match(r"(\s*(\w+)\S*\s+)", line)
+            if match and match[2] in texts:
+                lines[number] = f"{match[1]}= {texts[match[2]]}"
+    return "\n".join(lines)
+
+
+_BNGL_FUNCTIONS = {
+    **{name: name for name in ("exp", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan")},
+    **{name: name for name in ("sinh", "cosh", "tanh", "asinh", "acosh", "atanh")},
+    "log": "ln", "Abs": "abs", "Min": "min", "Max": "max",
+}  # fmt: skip
+"""sympy's name -> BioNetGen's."""
+
+
+def _expression_text(x: Any, expression: str) -> str:
+    """Return a sympy expression as BNGL with all brackets; InputError names what BNGL cannot say, and where."""
+    import pysb
+    import sympy
+
+    def text(x: Any) -> str:
+        return _expression_text(x, expression)
+
+    def joined(operator: str, parts: Iterable[str]) -> str:
+        return f"({operator.join(parts)})"
+
+    def negative(x: Any) -> bool:
+        return x.is_Number and x < 0
+
+    def power(base: Any, exponent: Any) -> str:
+        if exponent == 1:
+            return text(base)
+        if exponent == sympy.S.Half:
+            return f"sqrt({text(base)})"
+        # BioNetGen drops the brackets of a negative number: (-2)^x would become -2^x
+        return f"({f'(0-{text(-base)})' if negative(base) else text(base)}^{text(exponent)})"
+
+    name = type(x).__name__
+    if x is pysb.core.time:
+        return "time()"
+    if x.is_Symbol:
+        return x.name
+    if x.is_Rational:
+        return str(x) if x.is_Integer and x >= 0 else f"({x})"
+    if x.is_Float:
+        return f"{float(x)!r}" if x >= 0 else f"({float(x)!r})"
+    if x.is_NumberSymbol:
+        return repr(float(x))  # BioNetGen does not know its own _pi everywhere
+    if x.is_Add:
+        return joined("+", map(text, x.args))
+    if x.is_Mul:
+        inverse = [a for a in x.args if a.is_Pow and negative(a.exp)]
+        above = [text(a) for a in x.args if a not in inverse] or ["1"]
+        below = [power(a.base, -a.exp) for a in inverse]
+        return joined("/", [joined("*", above), joined("*", below)]) if below else joined("*", above)
+    if x.is_Pow:
+        return f"(1/{power(x.base, -x.exp)})" if negative(x.exp) else power(x.base, x.exp)
+    if x.is_Relational and x.rel_op in ("<", "<=", ">", ">=", "==", "!="):
+        return f"({text(x.lhs)}{x.rel_op}{text(x.rhs)})"
+    if x.is_Boolean:
+        if name in ("And", "Or"):
+            return joined("&&" if name == "And" else "||", sorted(map(text, x.args)))
+        if name == "Not":
+            return f"({text(x.args[0])}==0)"
+        if name in ("BooleanTrue", "BooleanFalse"):
+            return "(1==1)" if x else "(1==0)"
+    if x.is_Piecewise and x.args[-1].cond == sympy.true:
+        *cases, (otherwise, _) = x.args
+        result = text(otherwise)
+        for value, condition in reversed(cases):
+            result = f"if({text(condition)},{text(value)},{result})"
+        return result
+    if name in ("floor", "ceiling"):  # BioNetGen's rint(x) is floor(x + 1/2)
+        return f"rint({text(x.args[0])}-0.5)" if name == "floor" else f"(0-rint(0-{text(x.args[0])}-0.5))"
+    if name == "sign":
+        argument = text(x.args[0])
+        return f"if(({argument}>0),1,if(({argument}<0),-1,0))"
+    if name in _BNGL_FUNCTIONS:
+        return f"{_BNGL_FUNCTIONS[name]}({','.join(sorted(map(text, x.args)))})"
+    if x.is_Function and x.args and all(isinstance(a, pysb.Tag) for a in x.args):
+        return f"{name}({','.join(tag.name for tag in x.args)})"
+    raise InputError(f"the expression {expression!r} contains {x}, which BioNetGen has no word for")
 
 
 def generate_net(model: pysb.Model) -> str:
@@ -258,29 +399,44 @@ def generate_net(model: pysb.Model) -> str:
 
     require_bionetgen(model.name)
     try:
-        return bng.generate_network(model)
-    except bng.BngInterfaceError as error:
+        with bng.BngFileInterface(model) as files:
+            files.generator = SimpleNamespace(get_content=lambda: bngl_text(model))
+            files.action("generate_network", overwrite=True)
+            files.execute()
+            return files.read_netfile()
+    except (bng.BngInterfaceError, bng.NoInitialConditionsError) as error:
         raise InputError(f"BioNetGen could not generate the network of {model.name!r}: {error}") from error
 
 
 def require_bionetgen(name: str) -> None:
-    """Raise MissingBioNetGenError, with the command that helps, unless BioNetGen can run."""
-    found = find_bionetgen()
-    if found is None:
+    """Raise MissingBioNetGenError, saying what is missing and what helps, unless BioNetGen can run."""
+    if find_bionetgen() is not None:
+        return
+    made_of_rules = f"the model {name!r} is made of rules, and its network has to be generated by BioNetGen"
+    if missing_for_bionetgen() == "Perl":
         raise MissingBioNetGenError(
-            f"the model {name!r} is made of rules, and its network has to be generated by BioNetGen, "
-            f"which was not found. Install it with:  {INSTALL_BIONETGEN}  (it needs Perl on the PATH)"
+            f"{made_of_rules}, which is installed but needs Perl, and no perl is on the PATH: install Perl"
         )
+    raise MissingBioNetGenError(
+        f"{made_of_rules}, which was not found. Install it with:  {INSTALL_BIONETGEN}  (it needs Perl on the PATH)"
+    )
+
+
+def missing_for_bionetgen() -> str | None:
+    """Return which of "BioNetGen" and "Perl" is missing (BioNetGen if both are), or `None` if networks can be made."""
+    if _bionetgen_path() is None:
+        return "BioNetGen"
+    return "Perl" if shutil.which("perl") is None else None
 
 
 def find_bionetgen() -> str | None:
     """Return the path of BioNetGen's BNG2.pl if it and Perl can be run, else `None`."""
-    import shutil
+    return _bionetgen_path() if shutil.which("perl") is not None else None
 
+
+def _bionetgen_path() -> str | None:
     from pysb.pathfinder import get_path
 
-    if shutil.which("perl") is None:
-        return None
     try:
         return str(get_path("bng"))
     except Exception:  # PySB raises plain Exception when nothing is found

@@ -22,6 +22,14 @@ class LUPattern(NamedTuple):
     diagonal: Index
     """Place of the diagonal entry of each row, shape (n,)."""
     columns: Index
+    n_tail: int
+    """Rows and columns at the end that are stored in full, a multiple of `TILE`: most arithmetic falls there."""
+
+
+TILE = 4
+"""Side of the blocks in which the tail is factored."""
+DENSE = 0.85
+"""Fill of the trailing block from which storing it in full pays; flat from 0.8 to 0.94 on the networks tried."""
 
 
 def plan_lu(n: int, rows: Index, columns: Index) -> LUPattern:
@@ -69,6 +77,21 @@ def plan_lu(n: int, rows: Index, columns: Index) -> LUPattern:
     position = np.empty(n, np.int64)
     position[order] = np.arange(n)
     by_row = [np.sort(position[[*lower[p], p, *upper[p]]]) for p in permutation]
+    n_tail = _dense_tail(by_row)
+    tail = np.arange(n - n_tail, n)
+    for i in tail:
+        by_row[i] = np.concatenate([by_row[i][by_row[i] < n - n_tail], tail])
     pointer = np.concatenate([[0], np.cumsum([len(row) for row in by_row])]).astype(np.int64)
     diagonal = np.array([pointer[i] + np.searchsorted(row, i) for i, row in enumerate(by_row)], np.int64)
-    return LUPattern(order, position, pointer, diagonal, np.concatenate(by_row).astype(np.int64))
+    return LUPattern(order, position, pointer, diagonal, np.concatenate(by_row).astype(np.int64), n_tail)
+
+
+def _dense_tail(by_row: list[Index]) -> int:
+    """Return the size of the largest trailing block, a multiple of `TILE`, that is filled to `DENSE` or more."""
+    n = len(by_row)
+    # entry (i, j) lies in every trailing block that begins at min(i, j) or before
+    begins = np.bincount(np.concatenate([np.minimum(row, i) for i, row in enumerate(by_row)]), minlength=n)
+    entries = np.cumsum(begins[::-1])
+    sizes = np.arange(1, n + 1)
+    large = np.flatnonzero((entries >= DENSE * sizes**2) & (sizes % TILE == 0))
+    return int(sizes[large[-1]]) if len(large) and sizes[large[-1]] >= 2 * TILE else 0

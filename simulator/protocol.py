@@ -1,9 +1,10 @@
 """Conditions and protocols: names and parameter values in, one checked table of runs and time segments out.
 
 A segment is active on `[start, end)` in model time; numbers reported at a boundary belong to the segment that ends
-there. Outside all segments the condition's own parameters hold. Amounts are continuous across boundaries, except
-that fixed (clamped) species take the amount that the parameters of the segment give them. A segment that starts at
-minus infinity pre-equilibrates: the model is brought to steady state under it, then the clock starts at its end.
+there, those at the very start of the clock to the segment that begins there. Outside all segments the condition's own
+parameters hold. Amounts are continuous across boundaries, except that fixed (clamped) species take the amount that the
+parameters of the segment give them. A segment that starts at minus infinity pre-equilibrates: the model is brought to
+steady state under it, then the clock starts at its end.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class Conditions:
     protocol: tuple[Segment, ...] = ()
 
     def __post_init__(self) -> None:
-        p = np.ascontiguousarray(np.asarray(self.parameters, float))
+        p = np.array(self.parameters, float, order="C")  # a copy: later changes of the caller's array are not ours
+        p.setflags(write=False)
         object.__setattr__(self, "parameters", p)
         object.__setattr__(self, "names", tuple(self.names))
         object.__setattr__(self, "protocol", tuple(sorted(self.protocol, key=lambda segment: segment.start)))
@@ -122,7 +124,10 @@ def _finite(value: Any, what: str) -> float:
 
 def checked_times(times: npt.ArrayLike) -> Float:
     """Return output times as an array (n_times,); raises InputError unless they are finite and increase strictly."""
-    t = np.atleast_1d(np.asarray(times, float))
+    try:
+        t = np.atleast_1d(np.array(times, float))
+    except (TypeError, ValueError):
+        raise InputError(f"times must be numbers in the model's unit of time, given {times!r}") from None
     if t.ndim != 1 or t.size == 0 or not np.all(np.isfinite(t)):
         raise InputError("times must be a non-empty list of finite numbers")
     if np.any(bad := np.diff(t) <= 0):
@@ -151,7 +156,7 @@ def timeline(protocol: Sequence[Segment], times: Float) -> list[Interval]:
     clocked = [segment for segment in protocol if segment.start > -math.inf]
     if len(clocked) < len(protocol):
         first = protocol[0]
-        intervals.append(Interval(first.start, first.end, first, equilibrate=True))
+        intervals.append(Interval(first.start, float(first.end), first, equilibrate=True))
         now = first.end
     else:
         now = min([0.0, *(segment.start for segment in clocked)])
@@ -159,14 +164,14 @@ def timeline(protocol: Sequence[Segment], times: Float) -> list[Interval]:
         raise InputError(f"the first time is {times[0]:g}, but the clock starts at {now:g}")
     end = times[-1]
     for segment in clocked:
-        if segment.start >= end:
+        if segment.start >= end and segment.start > now:
             break
         if segment.start > now:
-            intervals.append(Interval(now, segment.start, None))
-        intervals.append(Interval(segment.start, min(segment.end, end), segment))
+            intervals.append(Interval(float(now), float(segment.start), None))
+        intervals.append(Interval(float(segment.start), float(min(segment.end, end)), segment))
         now = segment.end
     if now < end or not any(not i.equilibrate for i in intervals):
-        intervals.append(Interval(now, max(end, now), None))
+        intervals.append(Interval(float(now), float(max(end, now)), None))
     return intervals
 
 
@@ -190,6 +195,10 @@ def check_protocol(compiled: CompiledModel, conditions: Conditions) -> None:
             f"conditions have {conditions.parameters.shape[1]} parameters, the model {compiled.name} has "
             f"{compiled.n_parameters}; were they made for another model?"
         )
+    for name in compiled.frozen:
+        j = compiled.parameters.index(name)
+        if np.any(conditions.parameters[:, j] != compiled.nominal[j]):
+            compiled.parameter_index(name)  # says why it cannot be set
     bad = np.argwhere(~np.isfinite(conditions.parameters))
     if len(bad):
         i, j = bad[0]

@@ -9,7 +9,7 @@ import ast
 import importlib.util
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 
 from . import simd
 from .cache import CacheNotice, content_hash, writable_folder, write_atomic
-from .expressions import TIME, derivative, names_in, source_of
+from .expressions import TIME, derivative, names_in, source_of, used_by
 
 _SIGNATURE = types.void(types.CPointer(types.double), types.CPointer(types.double), types.CPointer(types.double))
 
@@ -69,34 +69,53 @@ class RateFunctions:
         return addresses[0], addresses[1], functions
 
 
-def rate_functions(trees: Sequence[ast.expr], observables: Sequence[str], value_names: Sequence[str]) -> RateFunctions:
+def rate_functions(
+    trees: Sequence[ast.expr],
+    observables: Sequence[str],
+    value_names: Sequence[str],
+    definitions: Mapping[str, ast.expr] | None = None,
+) -> RateFunctions:
     """Return the functions that evaluate `trees`, of observables and of parameters among `value_names`.
 
-    Every name in `trees` is an observable, a value or `time`; nested functions are substituted before.
+    Every name in `trees` is an observable, a value, `time`, or one of `definitions`: expressions of the same and of
+    definitions before them. Each definition that is used is evaluated once; derivatives follow by the chain rule.
     """
-    used = {name for tree in trees for name in names_in(tree)}
+    defined = used_by(trees, definitions or {})
+    used = {name for tree in (*trees, *defined.values()) for name in names_in(tree)} - defined.keys()
     inputs = tuple(name for name in observables if name in used)
     values = tuple(name for name in value_names if name in used and name not in inputs)
     place = {name: f"v{i}" for i, name in enumerate(values)} | {name: f"x{i}" for i, name in enumerate(inputs, start=1)}
-    place[TIME] = "x0"
+    place |= {name: f"f{i}" for i, name in enumerate(defined)} | {TIME: "x0"}
     # everything is loaded first: a store could, for all the compiler knows, change what is loaded after it
-    loads = [f"    x{i} = load(x, {i})" for i in range(len(inputs) + 1)]
-    loads += [f"    v{i} = load(values, {i})" for i in range(len(values))]
-    results, partial_results, partials = [], [], []
-    for r, tree in enumerate(trees):
-        results.append(source_of(tree, place, lanes=True))
-        for o, name in enumerate((TIME, *inputs), start=-1):
-            partial = derivative(tree, name)
-            if not (isinstance(partial, ast.Constant) and partial.value == 0):
-                partial_results.append(source_of(partial, place, lanes=True))
+    prelude = [f"x{i} = load(x, {i})" for i in range(len(inputs) + 1)]
+    prelude += [f"v{i} = load(values, {i})" for i in range(len(values))]
+    prelude += [f"{place[name]} = {source_of(tree, place, lanes=True)}" for name, tree in defined.items()]
+    chain: list[str] = []
+    partials: list[tuple[int, int]] = []
+    partial_results: list[str] = []
+    for o, variable in enumerate((TIME, *inputs), start=-1):
+        inner: dict[str, ast.expr] = {}
+        for name, tree in defined.items():
+            if not _is_zero(slope := derivative(tree, variable, inner)):
+                symbol = f"d {name}/d {variable}"  # no name of a quantity has a blank
+                place[symbol] = f"d{len(chain)}"
+                inner[name] = ast.Name(symbol, ast.Load())
+                chain.append(f"{place[symbol]} = {source_of(slope, place, lanes=True)}")
+        for r, tree in enumerate(trees):
+            if not _is_zero(slope := derivative(tree, variable, inner)):
                 partials.append((r, o))
+                partial_results.append(source_of(slope, place, lanes=True))
+    results = [source_of(tree, place, lanes=True) for tree in trees]
     lines = [f"from {simd.__name__} import {', '.join(simd.RATE_VOCABULARY)}", ""]
-    for name, texts in (("rates", results), ("partials", partial_results)):
-        body = [f"    r{i} = {text}" for i, text in enumerate(texts)] + [
-            f"    store(out, {i}, r{i})" for i in range(len(texts))
-        ]
-        lines += ["", f"def {name}(x, values, out):", *loads, *body]
+    for function, before, texts in (("rates", prelude, results), ("partials", prelude + chain, partial_results)):
+        body = [*before, *(f"r{i} = {text}" for i, text in enumerate(texts))]
+        body += [f"store(out, {i}, r{i})" for i in range(len(texts))]
+        lines += ["", f"def {function}(x, values, out):", *(f"    {line}" for line in body)]
     return RateFunctions("\n".join(lines) + "\n", inputs, values, len(trees), tuple(partials))
+
+
+def _is_zero(tree: ast.expr) -> bool:
+    return isinstance(tree, ast.Constant) and tree.value == 0
 
 
 def _load(source: str) -> ModuleType:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from .cache import write_atomic
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +68,22 @@ def write_report(path: Path, title: str, sections: Sequence[Section]) -> Path:
         }
         for section in sections
     ]
-    write_atomic(path, template.render(title=title, sections=parts))
+    page = template.render(title=title, sections=parts)
+    return write_whole(path, lambda part: part.write_text(page, encoding="utf-8"))
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> Path:
+    """Write a file under another name beside `path` and rename it: a stop leaves the old file or the whole new one.
+
+    Raises OSError if it cannot be written. Access rights follow the umask.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        write(part)
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
     return path
 
 

@@ -33,9 +33,7 @@ class Result:
     status : (n_conditions,)
         Codes of `Status`.
     reached : (n_conditions,)
-        Model time up to which each run got.
-    final_amounts : (n_conditions, n_species)
-        Amounts at `reached`; NaN for failed runs.
+        Model time up to which each run got; NaN where the clock never started.
     statistics
         Per run: `attempts`, `steps`, `rejections`, `factorisations`, `rhs_calls`, each (n_conditions,).
     sensitivities
@@ -48,9 +46,10 @@ class Result:
     values: Float
     status: npt.NDArray[np.int64]
     reached: Float
-    final_amounts: Float
     statistics: Mapping[str, npt.NDArray[np.int64]]
     culprits: tuple[str, ...] = ()
+    failed_at: Float = field(default_factory=lambda: np.zeros(0))
+    """Time at which each run failed; of a pre-equilibration, the time spent in it."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     sensitivities: None = None
 
@@ -75,7 +74,7 @@ class Result:
         """Return, in a sentence, how run `i` ended."""
         return sentence(
             int(self.status[i]),
-            time=float(self.reached[i]),
+            time=float(self.failed_at[i]),
             species=self.culprits[i],
             attempts=int(self.statistics["attempts"][i]),
         )
@@ -83,7 +82,11 @@ class Result:
     def summary(self) -> str:
         """Return how many runs finished and, for the others, why not."""
         n = len(self.conditions)
-        failed = np.flatnonzero(~self.ok)
+        left = np.isin(self.status, (Status.STOPPED, Status.PENDING))
+        failed = np.flatnonzero(~self.ok & ~left)
+        if left.any():
+            n_done = n - int(np.count_nonzero(left))
+            return f"stopped: {n_done} of {n} runs done, {len(failed)} of them failed"
         if not len(failed):
             return f"{n} runs, 0 failed"
         kinds = Counter(Status(int(s)).name.lower().replace("_", " ") for s in self.status[failed])

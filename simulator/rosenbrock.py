@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .kernel_cache import kernel
-from .kernels import Tables, evaluate_partials, jacobian, rhs, update_rates
+from .kernels import Tables, evaluate_partials, jacobian, rhs, turnover, update_rates
 from .lu import factor, residual, solve
 from .simd import WIDTH, absolute, aligned, fma, larger, load, smaller, splat, store, take_next, where_less
 from .status import Status
@@ -29,6 +29,8 @@ ATTEMPTS, STEPS, REJECTIONS, FACTORISATIONS, RHS_CALLS, CULPRIT = range(6)
 """Columns of `Runs.counts`; `CULPRIT` is the species (elimination order) that a failure is blamed on."""
 
 EPS = float(np.finfo(np.float64).eps)
+ROUNDING = 16.0 * EPS
+"""Rounding error granted to a slope, relative to the sum of the absolute rates in it."""
 REFINE_ABOVE = 1e-10
 """Relative residual of the first solve above which it is refined; still above after that, the step is halved."""
 SAFETY, LARGEST_GROWTH, LARGEST_SHRINK = 0.9, 6.0, 0.2
@@ -51,6 +53,7 @@ class Output(NamedTuple):
     """Which numbers to keep: row `o` of a sparse matrix (rows over species, elimination order), at `times`."""
 
     times: Float
+    """Counted from the start of the interval."""
     pointer: Index
     species: Index
     weight: Float
@@ -85,8 +88,10 @@ class Runs(NamedTuple):
 class Settings(NamedTuple):
     """Options of the integrator for one call."""
 
-    t_start: float
-    t_end: float
+    start: float
+    """Model time at which the interval begins. The lanes count from there, so that a late start costs no precision."""
+    span: float
+    """Length of the interval."""
     rtol: float
     atol: Float
     """(n_species,), elimination order."""
@@ -94,7 +99,7 @@ class Settings(NamedTuple):
     max_attempts: int
     steady_tolerance: float
     """Above 0: a run ends as soon as no amount would change by more than this tolerance (relative, plus atol) until
-    `t_end` at its present slope, and fails if that never comes."""
+    the end of the interval at its present slope, and fails if that never comes."""
     first_step: float
     """Size of the first step of every run; 0 chooses one from the slope and its change."""
 
@@ -124,6 +129,10 @@ class Workspace(NamedTuple):
     """Which run each lane works on; -1 if none."""
     state: Index
     """(WIDTH, 2): why the latest attempt was rejected, whether it was."""
+    floor: Float
+    """One number: rate functions see no observable below it."""
+    start: Float
+    """One number: the model time from which the lanes count theirs."""
 
 
 T, H, SHIFT, STAGE_T, ERR, LOW, SIZE, PER_H, TRIAL_H, D0, D1, D2 = range(12)
@@ -152,6 +161,7 @@ def workspace_for(tables: Tables, n_rates: int, n_values: int, n_partials: int, 
         slope=lanes(n), dfdt=lanes(n), scratch=lanes(n), right=lanes(n), u=lanes(n_stages * n),
         interpolants=lanes(3 * n), lane=lanes(12),
         run=np.full(WIDTH, -1, np.int64), state=np.zeros((WIDTH, 2), np.int64),
+        floor=np.full(1, -np.inf), start=np.zeros(1),
     )  # fmt: skip
     work.y[n] = work.y_new[n] = 1.0
     return work
@@ -160,7 +170,8 @@ def workspace_for(tables: Tables, n_rates: int, n_values: int, n_partials: int, 
 @kernel
 def slope_at(tables, rates_address, w, t_row, y, dy):
     """Write f(t, y) of all lanes into `dy`; `t_row` is a row of `w.lane`."""
-    update_rates(tables, w.values, w.lane[t_row : t_row + 1], y, rates_address, w.x, w.function_values, w.k)
+    t = w.lane[t_row : t_row + 1]
+    update_rates(tables, w.values, t, w.start[0], y, w.floor[0], rates_address, w.x, w.function_values, w.k)
     rhs(tables, w.k, y, dy)
 
 
@@ -192,15 +203,15 @@ def keep_outputs(output, runs, w, run, lane, t, h, theta_max):
 
 
 @kernel
-def load_run(tables, output, settings, runs, w, run, lane):
+def load_run(tables, settings, runs, w, run, lane):
     """Put a run into a lane: its rate constants, parameter values, amounts and time."""
-    for j in range(w.k.shape[0]):
-        w.k[j, lane] = runs.k[run, j] if j < runs.k.shape[1] else 0.0
+    for j in range(runs.k.shape[1]):
+        w.k[j, lane] = runs.k[run, j]
     for j in range(runs.values.shape[1]):
         w.values[j, lane] = runs.values[run, j]
     for i in range(tables.n_species):
         w.y[i, lane] = runs.y[run, i]
-    w.lane[T, lane] = settings.t_start
+    w.lane[T, lane] = 0.0
     w.lane[H, lane] = settings.first_step
     w.state[lane, REASON] = TOO_STIFF
     w.state[lane, REJECTED] = 0
@@ -212,7 +223,7 @@ def end_run(tables, runs, w, lane, status):
     run = w.run[lane]
     for i in range(tables.n_species):
         runs.y[run, i] = w.y[i, lane]
-    runs.reached[run] = w.lane[T, lane]
+    runs.reached[run] = w.start[0] + w.lane[T, lane]
     runs.status[run] = status
     runs.started[run] = np.inf
     w.run[lane] = -1
@@ -237,21 +248,23 @@ def refill(tables, output, settings, runs, w):
                 runs.status[run] = runs.stop[run]
                 continue
             runs.started[run] = runs.clock[0]
-            load_run(tables, output, settings, runs, w, run, lane)
+            load_run(tables, settings, runs, w, run, lane)
             w.run[lane] = run
-            keep_outputs(output, runs, w, run, lane, settings.t_start, 1.0, 0.0)
-            if settings.t_start >= settings.t_end:
+            keep_outputs(output, runs, w, run, lane, 0.0, 1.0, 0.0)
+            if settings.span <= 0.0:
                 end_run(tables, runs, w, lane, OK)
                 continue
             new = True
         if w.run[lane] >= 0:
             busy += 1
         else:
-            load_run(tables, output, settings, runs, w, 0, lane)
             for j in range(w.k.shape[0]):
                 w.k[j, lane] = 0.0
+            for j in range(w.values.shape[0]):
+                w.values[j, lane] = 1.0
             for i in range(tables.n_species):
                 w.y[i, lane] = 0.0
+            w.lane[T, lane] = 0.0
             w.lane[H, lane] = 1.0
     return busy, new
 
@@ -262,8 +275,7 @@ def first_step_sizes(tables, settings, rates_address, w, order):
 
     `w.slope` holds f(t, y). The step changes amounts by about one per cent of their tolerance-weighted size.
     """
-    n = tables.n_species
-    span = settings.t_end - settings.t_start
+    n, span = tables.n_species, settings.span
     d0, d1 = splat(0.0), splat(0.0)
     for i in range(n):
         weight = fma(settings.rtol, absolute(load(w.y, i)), splat(settings.atol[i]))
@@ -392,20 +404,23 @@ def finish_lanes(tables, settings, runs, w):
     Returns the number of lanes that were freed.
     """
     freed = 0
-    span = settings.t_end - settings.t_start
+    if settings.steady_tolerance > 0.0:
+        turnover(tables, w.k, w.y, w.scratch)
     for lane in range(WIDTH):
         run = w.run[lane]
         if run < 0:
             continue
         t, h = w.lane[T, lane], w.lane[H, lane]
         status = RUNNING
-        at_end = t >= settings.t_end
+        at_end = t >= settings.span
         if settings.steady_tolerance > 0.0 and w.state[lane, REJECTED] == 0:
             drift = 0.0
             for i in range(tables.n_species):
                 size = settings.steady_tolerance * abs(w.y[i, lane]) + settings.atol[i]
-                d = abs(w.slope[i, lane]) * span / size
-                if not d <= drift:
+                # a slope within the rounding error of its own sum counts as none
+                slope = max(abs(w.slope[i, lane]) - ROUNDING * w.scratch[i, lane], 0.0)
+                d = slope * settings.span / size
+                if not d <= drift or not abs(w.slope[i, lane]) < np.inf:
                     drift = d
                     runs.counts[run, CULPRIT] = i
             if drift <= 1.0:
@@ -499,6 +514,7 @@ def integrate(tables, method, output, settings, runs, rates_address, partials_ad
     """
     n = tables.n_species
     n_stages = method.gamma_sums.size
+    w.start[0] = settings.start
     busy, new = refill(tables, output, settings, runs, w)
     while busy > 0:
         # ---- slopes at the lanes' points; what has come to an end makes room
@@ -521,8 +537,8 @@ def integrate(tables, method, output, settings, runs, rates_address, partials_ad
         for lane in range(WIDTH):
             t, h = w.lane[T, lane], w.lane[H, lane]
             if w.run[lane] >= 0:
-                if t + 1.0001 * h >= settings.t_end:
-                    h = settings.t_end - t
+                if t + 1.0001 * h >= settings.span:
+                    h = settings.span - t
                 runs.counts[w.run[lane], RHS_CALLS] += n_stages
             w.lane[H, lane] = h
             w.lane[SHIFT, lane] = 1.0 / (method.gamma * h)
@@ -544,8 +560,8 @@ def integrate(tables, method, output, settings, runs, rates_address, partials_ad
                 all_accepted = False
             elif runs.next_output[run] < output.times.size:
                 reach = w.lane[T, lane] + w.lane[H, lane]
-                if w.lane[T, lane] + 1.0001 * w.lane[H, lane] >= settings.t_end:
-                    reach = settings.t_end
+                if w.lane[T, lane] + 1.0001 * w.lane[H, lane] >= settings.span:
+                    reach = settings.span
                 wanted = wanted or output.times[runs.next_output[run]] <= reach
         if wanted:
             interpolate(method, w, n)
@@ -555,10 +571,10 @@ def integrate(tables, method, output, settings, runs, rates_address, partials_ad
                 continue
             t, h = w.lane[T, lane], w.lane[H, lane]
             if w.lane[TRIAL_H, lane] > 0.0:
-                last = t + 1.0001 * h >= settings.t_end
+                last = t + 1.0001 * h >= settings.span
                 if wanted:
-                    keep_outputs(output, runs, w, run, lane, t, settings.t_end - t if last else h, 1.0)
-                w.lane[T, lane] = settings.t_end if last else t + h
+                    keep_outputs(output, runs, w, run, lane, t, settings.span - t if last else h, 1.0)
+                w.lane[T, lane] = settings.span if last else t + h
                 if not all_accepted:
                     for i in range(n):
                         w.y[i, lane] = w.y_new[i, lane]

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba import types
+from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, register_model
@@ -321,7 +322,8 @@ def _of_libm(name: str, n_arguments: int) -> Any:
 
 exp, log, log10, log2, sqrt, fabs = (_of_libm(f, 1) for f in ("exp", "log", "log10", "log2", "sqrt", "fabs"))
 sin, cos, tan, asin, acos, atan = (_of_libm(f, 1) for f in ("sin", "cos", "tan", "asin", "acos", "atan"))
-sinh, cosh, tanh = (_of_libm(f, 1) for f in ("sinh", "cosh", "tanh"))
+sinh, cosh, tanh, asinh = (_of_libm(f, 1) for f in ("sinh", "cosh", "tanh", "asinh"))
+acosh, atanh, floor = (_of_libm(f, 1) for f in ("acosh", "atanh", "floor"))
 power, minimum, maximum = (_of_libm(f, 2) for f in ("pow", "fmin", "fmax"))
 
 
@@ -346,5 +348,6 @@ RATE_VOCABULARY = (
     "load", "store", "where", "less", "less_equal", "greater", "greater_equal", "equal", "not_equal",
     "logical_and", "logical_or", "logical_not", "power", "power2", "power3", "power4", "minimum", "maximum",
     "exp", "log", "log10", "log2", "sqrt", "fabs", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh",
+    "asinh", "acosh", "atanh", "floor",
 )  # fmt: skip
 """What generated rate functions may call."""

@@ -1,6 +1,7 @@
 """Synergy of drug combinations: residual signalling on a dose grid in, excess over a null model out.
 
-With r the residual (fraction of control) at doses (a, b), and r_a, r_b that of each drug alone at its dose:
+With r the signal left at doses (a, b) as a fraction of that at doses (0, 0), and r_a, r_b that of each drug alone at
+its dose (so that the control a matrix was made with does not matter):
 
 * Bliss independence (C. I. Bliss, Ann. Appl. Biol. 26:585, 1939): expected r_a r_b
 * highest single agent (M. C. Berenbaum, Pharmacol. Rev. 41:93, 1989): expected min(r_a, r_b)
@@ -54,14 +55,15 @@ def _excess(
     for drug in drugs:
         if not np.any(matrix[drug] == 0):
             raise InputError(f"synergy needs each drug alone: add the dose 0 to the axis of the others and of {drug}")
-    residual = matrix["residual"]
+    untreated = matrix["residual"].sel(dict.fromkeys(drugs, 0.0), drop=True)
+    residual = (matrix["residual"] / untreated.where(untreated > 0)).transpose(*matrix["residual"].dims)
     expected: xr.DataArray | None = None
     for drug in drugs:
         alone = residual.sel({other: 0.0 for other in drugs if other != drug}, drop=True)
         expected = alone if expected is None else combine(expected, alone)
     assert expected is not None
     excess = (expected - residual).transpose(*residual.dims)
-    excess = excess.assign_coords({name: residual[name] for name in residual.coords})  # with units and roles
+    excess = excess.assign_coords({name: matrix[name] for name in residual.coords})  # with units and roles
     excess.name = name.lower().replace(" ", "_")
     excess.attrs = {"long_name": name, "units": "fraction of control", "note": STRUCTURAL}
     return excess

@@ -60,7 +60,7 @@ def pulsed() -> CompiledModel:
 
 def saturating() -> CompiledModel:
     """Turnover of A with saturable loss vmax A / (km + A), written as a rate function of an observable."""
-    return net("ks 0.2; vmax 1; km 0.5", "A() 0", "0 1 ks; 1 0 loss", "A_total 1", "loss() vmax/(km+A_total)")
+    return net("ks 0.2; vmax 1; km 0.5", "A() 1", "0 1 ks; 1 0 loss", "A_total 1", "loss() vmax/(km+A_total)")
 
 
 def conserved_totals(compiled: CompiledModel) -> Float:

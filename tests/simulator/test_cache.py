@@ -84,7 +84,9 @@ def test_an_edited_kernel_is_compiled_again(tmp_path: Path) -> None:
     store = str(tmp_path / "cache")
     first = run(store, tmp_path)
     kernels = copy / "simulator" / "kernels.py"
-    kernels.write_text(kernels.read_text().replace("v = k[r]\n        for q", "v = 2.0 * k[r]\n        for q", 1))
+    before = kernels.read_text()
+    kernels.write_text(before.replace("v = load(k, at(tables.rate, r))", "v = 2.0 * load(k, at(tables.rate, r))", 1))
+    assert kernels.read_text() != before
     assert run(store, tmp_path).stdout != first.stdout
 
 
@@ -97,3 +99,25 @@ def test_without_a_writable_cache_results_are_the_same_with_one_notice_per_kind(
     assert without.stdout == with_cache.stdout
     assert without.stderr.count("cannot be written") == 2  # kernels, rates
     assert "cannot be written" not in with_cache.stderr
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["*.nbc", "*.nbi"])
+def test_damaged_machine_code_is_made_again_with_a_notice(tmp_path: Path, kind: str) -> None:
+    good = run(str(tmp_path))
+    for path in (tmp_path / "kernels").rglob(kind):
+        path.write_bytes(path.read_bytes()[:40])
+    after = run(str(tmp_path))
+    assert after.stdout == good.stdout and "is compiled again" in after.stderr
+    assert "is compiled again" not in run(str(tmp_path)).stderr
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+def test_two_processes_may_compile_at_once(tmp_path: Path) -> None:
+    environment = {**os.environ, "RESIDUUM_CACHE": str(tmp_path)}
+    command = [sys.executable, "-c", RUN]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
+    outputs = [process.communicate()[0] for process in both]
+    assert outputs[0] == outputs[1] != "" and all(process.returncode == 0 for process in both)

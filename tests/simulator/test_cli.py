@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
+import os
+import re
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from helpers import GRID, small_matrix
 
-from residuum.simulator import InputError
-from residuum.simulator.cli import main, read_doses, read_quantity, read_times
+import residuum as package
+from residuum.simulator import DoseAxis, InputError, cli
+from residuum.simulator.cache import CacheNotice
+from residuum.simulator.cli import main
+from residuum.simulator.words import load_model, read_doses, read_quantity, read_times
 
 NET = """begin parameters
 1 k 0.5
 end parameters
+begin functions
+1 loss() k*A_total
+end functions
 begin species
 1 A() 1
 end species
@@ -41,6 +54,30 @@ def residuum(*words: str) -> int:
     return 0
 
 
+def of(drug: list[float], other: list[float], **changes: Any) -> xr.Dataset:
+    """Return a small matrix under the names of the shipped model's drugs."""
+    drugs = {"gilteritinib": DoseAxis("d1", drug), "trametinib": DoseAxis("d2", other)}
+    return hours(small_matrix(drugs=drugs, times=[7200.0], **changes))
+
+
+def hours(matrix: xr.Dataset) -> xr.Dataset:
+    """Return the matrix with its time in seconds, as that of the shipped model is."""
+    matrix["time"].attrs["units"] = "s"
+    return matrix
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that makes `residuum matrix` find a given dataset instead of computing one."""
+    return lambda matrix: monkeypatch.setattr(package, "dose_matrix", lambda *_, **__: matrix)
+
+
+MATRIX = ["matrix", "--drug", "gilteritinib=0,1,3", "--drug", "trametinib=0,1,3"]
+
+
+# ---- reading ----------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("text", "doses"),
     [
@@ -49,6 +86,13 @@ def residuum(*words: str) -> int:
         ("a=1:100/3", [0, 1, 10, 100]),
         ("a=1:10/2 nM", [0, 1, 10]),
         ("a = 5", [5]),
+        ("a=0,0.1nM,0.5uM", [0, 0.1, 500]),
+        ("a=10,100 nM", [10, 100]),
+        ("a=1,10uM", [1000, 10000]),
+        ("a=1:100/2 uM", [0, 1000, 100_000]),
+        ("a=1nM:1uM/2", [0, 1, 1000]),
+        ("a=1µM,2μM,3nmol/L", [1000, 2000, 3]),
+        ("a=5pM,1mM,1M", [0.005, 1e6, 1e9]),
     ],
 )
 def test_doses_are_read_in_nanomolar(text: str, doses: list[float]) -> None:
@@ -56,16 +100,31 @@ def test_doses_are_read_in_nanomolar(text: str, doses: list[float]) -> None:
     assert drug == "a" and values == pytest.approx(doses)
 
 
-@pytest.mark.parametrize("text", ["a", "a=", "a=x", "a=1:10", "a=0:10/3", "a=10:1/3", "a=1:10/1"])
+@pytest.mark.parametrize(
+    "text",
+    (
+        "a|a=|=1|a=x|a=1:10|a=0:10/3|a=10:1/3|a=1:10/1|a=1:10/²|a=1:10/9999999|a=1nm|a=,|a=1nM,10,1uM|a=10nM,100"
+        "|a=1:2:3/4|a=1:inf/3"
+    ).split("|"),
+)
 def test_doses_that_cannot_be_read_are_refused(text: str) -> None:
     with pytest.raises(InputError):
         read_doses(text)
 
 
+def test_a_bare_dose_among_units_is_told_what_to_write() -> None:
+    with pytest.raises(InputError, match=r"'10' has no unit where others have one; .*10nM,100nM"):
+        read_doses("a=1nM,10,1uM")
+
+
 def test_times_are_read_in_seconds() -> None:
     assert read_times("90s,2h,1d") == [90, 7200, 86400]
     assert read_times("0:1h/3") == [0, 1800, 3600]
+    assert read_times("2,24h") == [7200, 86400]
     assert read_quantity("5 min", {"s": 1.0, "min": 60.0}, "time") == 300
+
+
+# ---- matrix -----------------------------------------------------------------------------------------------------
 
 
 def test_a_matrix_leaves_every_promised_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,35 +136,201 @@ def test_a_matrix_leaves_every_promised_file(tmp_path: Path, capsys: pytest.Capt
     assert list(frame.columns) == expected and len(frame) == 4 and set(frame["status"]) == {"OK"}
     with xr.open_dataset(out / "matrix.nc", engine="h5netcdf") as matrix:
         np.testing.assert_allclose(matrix.residual.values.ravel(), frame["residual"])
-    assert {"arms.png", "report.html", "synergy_pERK.png"} <= {path.name for path in out.iterdir()}
-    assert not [path for path in out.iterdir() if path.name.endswith(".part")]
+    names = {path.name for path in out.iterdir()}
+    assert {"arms_10min.png", "report.html", "synergy_pERK_10min.png", "matrix_pERK_10min.png"} <= names
+    assert not [name for name in names if name.endswith(".part")]
     assert "5 runs, 0 failed" in capsys.readouterr().err
+    report = (out / "report.html").read_text()
+    assert all(
+        text in report for text in ("0, 100 nM", "10 min", "residuum matrix", "UTC", "untreated cell in the same")
+    )
+
+
+def test_a_new_run_removes_what_it_makes_stale_and_nothing_else(tmp_path: Path, computed: Any) -> None:
+    computed(of(GRID, GRID))
+    stale = ["matrix_pX_24h.png", "contour_pX_24h.png", "synergy_pX.png", "arms.png", "dose_response_2h.png"]
+    stale += ["matrix.partial.nc", "matrix.partial.csv"]
+    mine = ["matrix_of_mine.png", "notes.txt", "fit.png", "report.pdf"]
+    for name in (*stale, *mine, "report.html"):
+        (tmp_path / name).write_text("old")
+    assert residuum(*MATRIX, "--out", str(tmp_path)) == 0
+    assert not any((tmp_path / name).exists() for name in stale)
+    assert all((tmp_path / name).read_text() == "old" for name in mine)
+    assert "old" != (tmp_path / "report.html").read_text()
+    mask = os.umask(0)
+    os.umask(mask)
+    assert (tmp_path / "report.html").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_an_interrupted_matrix_leaves_finished_results_alone(
+    tmp_path: Path, computed: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped = of(GRID, GRID)
+    stopped.residual[..., 1:, :, :, :] = np.nan
+    stopped.status[..., 1:, :] = 10
+    stopped.attrs.update(interrupted=1, n_pending=30, n_failed=0)
+    computed(stopped)
+    (tmp_path / "matrix.csv").write_text("finished")
+    (tmp_path / "report.html").write_text("finished")
+    assert residuum(*MATRIX, "--out", str(tmp_path)) == 130
+    said = capsys.readouterr().err
+    assert "10 of 40 runs done; partial results in" in said and said.count("\n") == 1 and "failed" not in said
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"matrix.csv", "report.html", "matrix.partial.nc", "matrix.partial.csv"}
+    assert (tmp_path / "matrix.csv").read_text() == (tmp_path / "report.html").read_text() == "finished"
+    assert set(pd.read_csv(tmp_path / "matrix.partial.csv")["status"]) == {"OK", "PENDING"}
+
+
+def test_an_interrupted_fit_leaves_finished_results_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Stopped:
+        stopped = True
+
+        def save(self, folder: Path) -> None:
+            folder.mkdir()
+
+    monkeypatch.setattr(package, "fit", lambda *_, **__: Stopped())
+    assert residuum("fit", "--out", str(tmp_path)) == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["partial"]
+    assert "the best point so far is in" in capsys.readouterr().err
+
+
+def test_an_interrupted_simulation_leaves_finished_results_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = package.simulate
+
+    def stopped(*arguments: Any, **settings: Any) -> Any:
+        result = run(*arguments, **settings)
+        result.status[:] = 10
+        return result
+
+    monkeypatch.setattr(package, "simulate", stopped)
+    (tmp_path / "small.net").write_text(NET)
+    (tmp_path / "out.csv").write_text("finished")
+    words = ["--times", "0:2s/3", "--out", str(tmp_path / "out.csv"), "--plot", str(tmp_path / "out.png")]
+    assert residuum("simulate", str(tmp_path / "small.net"), *words) == 130
+    assert {path.name for path in tmp_path.iterdir()} == {"small.net", "out.csv", "out.partial.csv"}
+    assert (tmp_path / "out.csv").read_text() == "finished"
+    assert "stopped: 0 of 1 runs done" in (said := capsys.readouterr().err) and "failed" not in said
+
+
+def test_doses_without_zero_have_bars_at_the_lowest_and_no_synergy(tmp_path: Path, computed: Any) -> None:
+    computed(of([1.0, 3.0], [0.0, 3.0]))
+    assert residuum(*MATRIX, "--out", str(tmp_path)) == 0
+    report = (tmp_path / "report.html").read_text()
+    assert "0 is not among the doses of gilteritinib" in report and "gilteritinib 1 nM (lowest)" in report
+    assert {"arms_2h.png"} <= {path.name for path in tmp_path.iterdir()} and not list(tmp_path.glob("synergy*"))
+
+
+def test_a_control_without_signal_is_not_called_a_failure(
+    tmp_path: Path, computed: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = of(GRID, GRID, reference="fast")
+    silent.residual.loc[{"context": "slow"}] = np.nan
+    silent.attrs["no_control"] = "slow: P"
+    computed(silent)
+    assert residuum(*MATRIX, "--out", str(tmp_path)) == 0
+    report = (tmp_path / "report.html").read_text()
+    assert "no control signal" in report and "untreated cell of fast" in report and "Failed" not in report
+    assert "no signal in the control, so no fraction of it: slow: P" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("drugs", "says", "figures"),
+    [
+        ({"d1": GRID}, "Dose response", {"arms_2h.png", "dose_response_2h.png"}),
+        ({"d1": GRID, "d2": [1.0]}, "Dose response", {"arms_2h.png", "dose_response_2h.png"}),
+        ({"d1": GRID, "d2": GRID, "kd": [0.5, 1.0]}, "a matrix of 3 drugs", {"arms_2h.png"}),
+    ],
+)
+def test_one_drug_gives_curves_and_three_give_bars(
+    drugs: dict[str, Any], says: str, figures: set[str], tmp_path: Path, computed: Any
+) -> None:
+    computed(hours(small_matrix(drugs=drugs, contexts={"cell": {}}, readouts=["P"], times=[7200.0])))
+    assert residuum(*MATRIX, "--out", str(tmp_path)) == 0
+    assert says in (tmp_path / "report.html").read_text()
+    assert {path.name for path in tmp_path.glob("*.png")} == figures
+
+
+# ---- simulate ---------------------------------------------------------------------------------------------------
 
 
 def test_a_simulation_is_printed_as_a_tidy_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "small.net").write_text(NET)
-    assert residuum("simulate", str(tmp_path / "small.net"), "--times", "0:2s/3", "--set", "k=1") == 0
+    words = ["--times", "0:2s/3", "--set", "k=1", "--readout", "A_total"]
+    assert residuum("simulate", str(tmp_path / "small.net"), *words) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "condition,time,observable,value,status"
+    assert lines[0] == "condition,time,observable,value,status" and lines[1].startswith("k=1,")
     assert float(lines[-1].split(",")[3]) == pytest.approx(np.exp(-2), rel=1e-5)
 
 
 def test_a_simulation_may_go_to_files(tmp_path: Path) -> None:
     (tmp_path / "small.net").write_text(NET)
-    csv, png = tmp_path / "sub" / "out.csv", tmp_path / "sub" / "out.png"
-    words = ["simulate", str(tmp_path / "small.net"), "--times", "0:2s/3", "--out", str(csv), "--plot", str(png)]
-    assert residuum(*words) == 0
-    assert len(pd.read_csv(csv)) == 3 and png.stat().st_size > 1000
+    csv, svg = tmp_path / "sub" / "out.csv", tmp_path / "sub" / "out.svg"
+    words = ["simulate", str(tmp_path / "small.net"), "--times", "0:2s/3", "--out", str(csv), "--plot", str(svg)]
+    assert residuum(*words, "--readout", "A_total", "--readout", "loss") == 0
+    assert len(pd.read_csv(csv)) == 6 and svg.stat().st_size > 1000
 
 
-def test_a_pysb_file_is_a_model(tmp_path: Path, bionetgen: str, capsys: pytest.CaptureFixture[str]) -> None:
-    source = (
-        "from pysb import *\nModel()\nMonomer('A')\nParameter('k', 1.0)\nParameter('A0', 2.0)\n"
-        "Initial(A(), A0)\nRule('loss', A() >> None, k)\nObservable('A_total', A())\n"
-    )
-    (tmp_path / "mine.py").write_text(source)
-    assert residuum("simulate", str(tmp_path / "mine.py"), "--times", "0:1s/2") == 0
+def test_a_simulation_records_drugs_and_doses(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "--context flt3-itd --drug gilteritinib=0.03uM --set recruit_SOS_kon=0.1 --times 0,10s --rtol 1e-3"
+    assert residuum("simulate", *words.split(), "--readout", "pERK") == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith('"flt3-itd, gilteritinib 30 nM, recruit_SOS_kon=0.1",')
+
+
+# ---- models of one's own ----------------------------------------------------------------------------------------
+
+MINE = (
+    "from pysb import *\nfrom beside import RATE\nModel()\nMonomer('A')\nParameter('k', RATE)\nParameter('A0', 2.0)\n"
+    "Initial(A(), A0)\nRule('loss', A() >> None, k)\nObservable('A_total', A())\n"
+)
+
+
+@pytest.mark.parametrize("word", ["mine.py", "mine"])
+def test_a_pysb_file_is_a_model_and_may_import_its_neighbours(
+    word: str, tmp_path: Path, bionetgen: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "beside", raising=False)
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "beside.py").write_text("RATE = 1.0\n")
+    path = list(sys.path)
+    assert residuum("simulate", word, "--times", "0:1s/2") == 0
     assert float(capsys.readouterr().out.splitlines()[-1].split(",")[3]) == pytest.approx(2 / np.e, rel=1e-5)
+    assert sys.path == path
+
+
+def test_a_model_file_called_like_a_module_in_use_does_not_replace_it(tmp_path: Path, bionetgen: str) -> None:
+    (tmp_path / "json.py").write_text(MINE.replace("from beside import RATE", "RATE = 1.0"))
+    assert load_model(str(tmp_path / "json.py")).name == "json"
+    assert sys.modules["json"] is json
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x = (", "mine.py, line 1: SyntaxError"),
+        ("\nraise ValueError('no\\nmore')", "mine.py, line 2: ValueError: no"),
+        ("import no_such_neighbour", "mine.py, line 1: ModuleNotFoundError"),
+        ("import sys\nsys.exit(3)", "mine.py, line 2: SystemExit: 3"),
+        ("x = 1", "defines no `model`"),
+        ("model = 1", "cannot compile int"),
+    ],
+)
+@pytest.mark.parametrize("word", ["mine.py", "mine"])
+def test_a_model_file_that_cannot_be_loaded_gives_file_and_line(
+    text: str, says: str, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(text)
+    assert residuum("simulate", word) == 2
+    said = capsys.readouterr().err
+    assert says in said and said.startswith("error:") and said.count("\n") == 1
+
+
+# ---- wrong input ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -114,20 +339,41 @@ def test_a_pysb_file_is_a_model(tmp_path: Path, bionetgen: str, capsys: pytest.C
         ("matrix --drug gilteritinb=0,1", "Did you mean 'gilteritinib'"),
         ("matrix --drug gilteritinib=0,-1", "doses of gilteritinib must not be negative"),
         ("matrix --drug gilteritinib=0,nan", "doses of gilteritinib must be"),
-        ("matrix --drug gilteritinib=1 --drug gilteritinib=2", "given twice"),
+        ("matrix --drug gilteritinib=1 --drug gilteritinib=2", "--drug gilteritinib was given twice"),
+        ("matrix --drug gilteritinib=0,1 -r pERK -r pERK", "--readout pERK was given twice"),
+        ("matrix --drug gilteritinib=0,1 -c flt3-wt -c flt3-wt", "--context flt3-wt was given twice"),
         ("matrix --drug gilteritinib=0,1 --context flt3-idt", "Did you mean 'flt3-itd'"),
         ("matrix --drug gilteritinib=0,1 --readout pERC", "did you mean 'pERK'"),
+        ("matrix --drug gilteritinib=0,1 --readout perk", "did you mean 'pERK'"),
+        ("matrix --drug gilteritinib=0,1 --readout zzz", "known: pFLT3, pERK"),
         ("matrix --drug gilteritinib=0,1 --at 2h,1h", "times must increase"),
         ("matrix --drug gilteritinib=0,1 --rtol 0", "rtol is 0"),
         ("matrix --drug gilteritinib=0,1 --reference wt", "unknown reference 'wt'"),
+        ("matrix --drug gilteritinib=0,1 --out=", "--out is empty"),
+        ("matrix mymodel.py --drug k=0,1", "residuum.dose_matrix in Python"),
+        (
+            "matrix --drug gilteritinib=1:100/2000 --drug trametinib=1:100/2000",
+            "asks for 16,016,008 runs and 48,048,024 numbers",
+        ),
+        ("matrix", "Missing option '--drug'"),
+        ("matrix --drag gilteritinib=1", "--drag"),
+        ("models --csv", "--csv prints one kind"),
         ("simulate --set recruit_SOS_kn=1", "did you mean 'recruit_SOS_kon'"),
+        ("simulate --set recruit_SOS_kon=-1", "not negative"),
         ("simulate --set kon", "expected NAME=NUMBER"),
+        ("simulate --set recruit_SOS_kon=1 --set recruit_SOS_kon=2", "was set twice"),
+        ("simulate --set drug1_dose=3", "use --drug DRUG=DOSE"),
         ("simulate --drug gilteritinib=-3", "not negative"),
         ("simulate --drug gilteritinib=1,3", "one dose per drug"),
         ("simulate missing.py", "no model file"),
         ("simulate missing.net", "cannot read the network file"),
         ("simulate no_such_module_anywhere", "cannot load"),
+        ("simulate .relative", "cannot load"),
         ("simulate --times soon", "cannot read the time"),
+        ("simulate --times 0:24h/1000000000", "more than 1,000,000"),
+        ("simulate --plot courses.xyz", "ends in .png, .pdf, .svg"),
+        ("simulate --plot courses", "ends in .png, .pdf, .svg"),
+        ("simulate --out .", "no file name"),
     ],
 )
 def test_wrong_input_gives_one_line_and_exit_code_2(
@@ -137,7 +383,22 @@ def test_wrong_input_gives_one_line_and_exit_code_2(
     assert residuum(*words.split()) == 2
     captured = capsys.readouterr()
     assert says in captured.err and captured.err.startswith("error:") and captured.err.count("\n") == 1
-    assert captured.out == "" and not list(tmp_path.rglob("*.*"))
+    assert captured.out == "" and not list(tmp_path.iterdir())
+
+
+def test_a_result_larger_than_half_of_the_memory_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "_available_bytes", lambda: 1e6)
+    assert residuum("simulate", "--times", "0:24h/1000") == 2
+    said = capsys.readouterr().err
+    assert "2 runs and 6,000 numbers, about 0.000608 GB" in said and "split by context" in said
+
+
+def test_a_negative_rate_of_an_own_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "small.net").write_text(NET)
+    assert residuum("simulate", str(tmp_path / "small.net"), "--set", "k=-1") == 2
+    assert "k is -1" in capsys.readouterr().err
 
 
 @pytest.mark.fault
@@ -157,11 +418,42 @@ def test_failed_runs_show_in_the_exit_code(tmp_path: Path, capsys: pytest.Captur
     assert "1 failed" in captured.err and captured.out.splitlines()[-1].split(",")[3] == ""
 
 
+@pytest.mark.fault
+def test_a_notice_of_the_cache_is_one_plain_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def listed() -> dict[str, pd.DataFrame]:
+        warnings.warn("the cache cannot be written", CacheNotice, stacklevel=1)
+        raise InputError("nothing to list")
+
+    monkeypatch.setattr(package, "aml_tables", listed)
+    assert residuum("models") == 2
+    assert capsys.readouterr().err.splitlines() == ["note: the cache cannot be written", "error: nothing to list"]
+
+
+# ---- what is there ----------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("what", ["contexts", "drugs", "readouts", "parameters"])
 def test_models_lists_units_and_sources(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert residuum("models", what, "--csv") == 0
     header, *rows = capsys.readouterr().out.splitlines()
     assert "source" in header and len(rows) >= 4
+
+
+@pytest.mark.parametrize("what", ["", "contexts", "drugs", "readouts", "parameters"])
+def test_lists_fit_a_terminal(what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert residuum("models", *what.split()) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 20 and max(map(len, lines)) <= 80
+
+
+def test_the_overview_says_what_contexts_drugs_and_readouts_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert residuum("models") == 0
+    text = re.sub(" +", " ", capsys.readouterr().out)
+    assert "flt3-itd+stroma FLT3 ITD and wild type; FL 0.09 nM, FGF2 0.58 nM" in text
+    assert "trametinib MEK (allosteric)" in text and "pMEK MAP2K1 and MAP2K2: S217/S221" in text
 
 
 def test_doctor_tells_what_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,7 +462,34 @@ def test_doctor_tells_what_is_installed(capsys: pytest.CaptureFixture[str]) -> N
     assert all(word in out for word in ("numba", "threads", "cache", "BioNetGen", "shipped model"))
 
 
+def test_doctor_fails_where_something_required_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def version(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setattr("residuum.simulator.network.missing_for_bionetgen", lambda: "Perl")
+    assert residuum("doctor") == 1
+    out = capsys.readouterr().out
+    assert "missing scipy" in re.sub(" +", " ", out) and "Perl was not found" in out
+
+
 @pytest.mark.parametrize("command", ["simulate", "matrix", "fit", "models", "doctor", "demo"])
-def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_help_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert residuum(command, "--help") == 0
-    assert "Usage" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "Usage" in text and "example" in text and text.count(f"residuum {command}") > 1
+    assert "<list" not in text and "<path>" not in text
+
+
+def test_no_words_print_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert residuum() == 0
+    captured = capsys.readouterr()
+    assert "Commands" in captured.out + captured.err and "error" not in captured.err
+
+
+def test_the_defaults_exist() -> None:
+    tables = package.aml_tables()
+    assert set(cli.CONTEXTS) <= set(tables["contexts"]["context"])
+    assert set(cli.READOUTS) <= set(tables["readouts"]["readout"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import multiprocessing
+import pickle
 import subprocess
 import sys
 
@@ -31,8 +34,8 @@ def test_scipy_takes_the_jitted_right_hand_side() -> None:
         compiled.numba_rhs(), (0, 600.0), compiled.initial_amounts(), "LSODA", rtol=1e-8, atol=1e-8,
         jac=lambda t, y: compiled.jacobian(t, y).toarray(),
     )  # fmt: skip
-    ours = simulate(compiled, [600.0], options=SolverOptions(rtol=1e-8))
-    np.testing.assert_allclose(ours.final_amounts[0], solution.y[:, -1], rtol=1e-5, atol=1e-5)
+    ours = simulate(compiled, [600.0], observables=compiled.species, options=SolverOptions(rtol=1e-8))
+    np.testing.assert_allclose(ours.values[0, 0], solution.y[:, -1], rtol=1e-5, atol=1e-5)
 
 
 def chain() -> residuum.CompiledModel:
@@ -60,6 +63,107 @@ def test_what_any_condition_or_segment_reaches_is_kept(change: dict[str, float])
     segment = Segment(0.0, 1.0, change)
     by_segment = compiled.restrict(Conditions(("one",), compiled.nominal[None], (segment,)))
     assert "E()" in by_condition.species and "E()" in by_segment.species
+
+
+@pytest.mark.parametrize(
+    ("change", "lost"),
+    [({"R0": 1.0}, "the species D"), ({"D0": 1.0}, "the species D"), ({"off": 1.0}, "the species E")],
+)
+def test_a_restricted_model_refuses_what_it_was_not_made_for(change: dict[str, float], lost: str) -> None:
+    compiled = chain()
+    small = compiled.restrict(Conditions.product(compiled, k=[1.0]))
+    assert small._full is compiled and compiled._full is None
+    small.check_restriction(Conditions.product(small, k=[0.0, 3.0]))
+    reaching = Conditions.from_rows(small, {"changed": change})
+    compiled.check_restriction(reaching)
+    with pytest.raises(InputError, match=lost):
+        small.check_restriction(reaching)
+    with pytest.raises(InputError, match=lost):
+        small.restrict(reaching)
+    assert small.restrict(Conditions.product(small, k=[0.0])).species == ("A()",)
+
+
+def test_a_reaction_that_was_removed_is_missed_even_if_its_species_are_there() -> None:
+    compiled = net("k 1; off 0", "A() 1; B() 0", "1 2 k; 2 1 off #_back", "B 2")
+    small = compiled.restrict(Conditions.product(compiled, k=[1.0]))
+    assert len(small.network.reactions) == 1
+    with pytest.raises(InputError, match="a reaction of the rule _back"):
+        small.check_restriction(Conditions.product(small, off=[1.0]))
+
+
+def test_restricting_to_nothing_says_so() -> None:
+    compiled = net("k 1; A0 0", "A() A0", "1 0 k", "A 1")
+    with pytest.raises(InputError, match="nothing of the model test is reached"):
+        compiled.restrict(Conditions.product(compiled, k=[1.0]))
+
+
+# ---- time ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "functions",
+    [
+        "rate() if(time()>100,k,0)",
+        "rate() k*(time()>100)",
+        "rate() k*(A>time() && k>0)",
+        "rate() k*max(0,time()-100)",
+        "rate() k*rint(time())",
+        "clock() 2*time(); rate() if(clock()>100,k,0)",
+        "clock() 2*time(); late() if(clock>100,1,0); rate() k*late",
+        "rate() k*inner(); inner() if(time(),1,0)",
+    ],
+)
+def test_a_rate_that_switches_at_a_time_is_refused(functions: str) -> None:
+    with pytest.raises(InputError, match=r"switches at a time of its own.*protocol Segment"):
+        net("k 1", "A() 1", "1 0 rate", "A 1", functions)
+
+
+def test_a_switch_at_an_amount_and_one_that_is_only_read_out_are_allowed() -> None:
+    compiled = net("k 1", "A() 1", "1 0 rate", "A 1", "rate() k*(A>0.5); late() if(time()>1.5,1,0)")
+    result = simulate(compiled, [1.0, 2.0], observables=["late"])
+    assert result.values[0, :, 0].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("functions", "depends"),
+    [("rate() k*A", False), ("rate() k*sin(time())", True), ("rate() k*A; other() time()", True),
+     ("clock() time(); rate() k*clock()", True)],
+)  # fmt: skip
+def test_explicit_time_is_known(functions: str, depends: bool) -> None:
+    assert net("k 1", "A() 1", "1 0 rate", "A 1", functions).depends_on_time is depends
+
+
+def test_nested_rate_functions_are_differentiated() -> None:
+    compiled = net("k 2; h 0.5", "A() 1; B() 3", "1 2 up; 2 1 down", "A 1; B 2; both 1,2*2",
+                   "down() k*half*B; up() half^2+down/A; half() both/(h+both)*exp(-h*time())")  # fmt: skip
+    y, step = np.array([1.2, 0.7]), 1e-6
+    jacobian = compiled.jacobian(0.3, y).toarray()
+    for j in range(2):
+        by = step * np.eye(2)[j]
+        numeric = (compiled.rhs(0.3, y + by) - compiled.rhs(0.3, y - by)) / (2 * step)
+        np.testing.assert_allclose(jacobian[:, j], numeric, rtol=1e-7)  # rounding over the step: 1e-10
+
+
+# ---- other processes ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_a_used_model_works_in_another_process(method: str) -> None:
+    compiled = saturating()
+    here = simulate(compiled, TIMES).values
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        there = pool.apply(simulate, (compiled, TIMES)).values
+    np.testing.assert_array_equal(there, here)
+
+
+def test_a_used_model_can_be_copied_and_pickled() -> None:
+    whole = chain()
+    for compiled in (saturating(), whole.restrict(Conditions.product(whole, k=[1.0]))):
+        here = simulate(compiled, TIMES).values
+        for twin in (copy.deepcopy(compiled), copy.copy(compiled), pickle.loads(pickle.dumps(compiled))):
+            assert twin.hash == compiled.hash and twin.units == compiled.units
+            assert (twin._full is None) == (compiled._full is None)
+            np.testing.assert_array_equal(simulate(twin, TIMES).values, here)
 
 
 def test_amounts_and_parameters_of_the_wrong_shape_are_refused() -> None:

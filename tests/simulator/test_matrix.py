@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from helpers import GRID, net
+from helpers import GRID, net, two_independent_drugs
 from helpers import small_matrix as matrix
 
 from residuum.simulator import (
@@ -18,6 +18,7 @@ from residuum.simulator import (
     Segment,
     Status,
     bliss_excess,
+    compile_model,
     dose_matrix,
     hsa_excess,
 )
@@ -112,12 +113,48 @@ def test_failed_cells_are_nan_counted_and_named() -> None:
         ({"times": [2.0, 1.0]}, "times must increase"),
         ({"reference": "fsat"}, "did you mean 'fast'"),
         ({"members": []}, "members is empty"),
+        ({"readouts": ["P", "P"]}, "given twice"),
+        ({"contexts": {"c": {"d1": 5.0}}}, "sets 'd1', which is a dose"),
+        ({"times": "2h"}, "times must be numbers"),
     ],
 )
 def test_wrong_input_is_refused_in_words(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError) as error:
         matrix(**changes)
     assert says in str(error.value)
+
+
+def test_doses_that_look_alike_are_still_different() -> None:
+    m = matrix(drugs={"d1": [0, 1.0000001, 1.0000002, 1234567, 1234568], "d2": [0]})
+    assert m.sizes["d1"] == 5 and np.all(np.diff(m.value.sel(time=100.0, readout="one").values.ravel()[:5]) < 0)
+
+
+def test_a_dose_that_only_sets_an_initial_amount_is_refused() -> None:
+    """Equilibration without drugs would use it up; a clamped species or a rate parameter act as meant."""
+    model = net("D0 0; k 1", "D() D0; S() 1", "2,1 1 k; 0 2 k", "S 2")
+    with pytest.raises(InputError, match="only sets an initial amount"):
+        dose_matrix(model, {"D0": [0, 1]}, {"c": {}}, ["S"], [1.0])
+    fixed = net("D0 0; k 1", "$D() D0; S() 1", "2,1 1 k; 0 2 k; 2 0 k", "S 2")
+    m = dose_matrix(fixed, {"D0": [0, 1]}, {"c": {}}, ["S"], [50.0])
+    np.testing.assert_allclose(m.residual.values.ravel(), [1.0, 0.5], rtol=1e-5)
+    started = dose_matrix(model, {"D0": [0, 1]}, {"c": {}}, ["S"], [50.0], protocol=[Segment(0.0, np.inf)])
+    assert started.residual.values.ravel()[1] < 0.1
+
+
+def test_without_a_signal_in_the_control_there_is_no_fraction() -> None:
+    model = net("k 1; d 0", "A() 1; X() 0", "1 2 d; 2 1 k", "X 2; A 1")
+    m = dose_matrix(model, {"d": [0.0, 1.0]}, {"c": {}}, ["X", "A"], [10.0])
+    assert np.isnan(m.residual.sel(readout="X")).all() and np.isfinite(m.residual.sel(readout="A")).all()
+    assert m.attrs["no_control"] == "c: X" and m.attrs["n_failed"] == 0
+    frame = to_frame(m)
+    assert set(frame.loc[frame["readout"] == "X", "status"]) == {"NO_CONTROL"}
+    assert set(frame.loc[frame["readout"] == "A", "status"]) == {"OK"}
+
+
+def test_doses_are_in_the_unit_of_the_model_unless_said_otherwise() -> None:
+    model = compile_model(two_independent_drugs().network, units={"amount": "uM"})
+    m = dose_matrix(model, {"d1": [0, 1]}, {"c": {}}, ["P"], [1.0])
+    assert m.d1.attrs["units"] == "uM" and m.value.attrs["units"] == "uM"
 
 
 # ---- synergy ----------------------------------------------------------------------------------------------------
@@ -139,6 +176,15 @@ def test_hsa_excess_is_what_is_gained_over_the_better_drug() -> None:
     r = matrix().residual
     expected = np.minimum(r.sel(d1=3.0, d2=0.0), r.sel(d1=0.0, d2=1.0)) - r.sel(d1=3.0, d2=1.0)
     np.testing.assert_allclose(hsa_excess(matrix()).sel(d1=3.0, d2=1.0), expected)
+
+
+def test_the_reference_of_a_matrix_does_not_change_synergy() -> None:
+    own, named = (
+        matrix(times=[0.5], protocol=[Segment(0.0, 9.0)]),
+        matrix(times=[0.5], protocol=[Segment(0.0, 9.0)], reference="fast"),
+    )
+    for score in (bliss_excess, hsa_excess):
+        np.testing.assert_allclose(score(named), score(own), atol=1e-14)
 
 
 def test_synergy_is_unknown_where_a_run_failed() -> None:

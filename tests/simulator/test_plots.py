@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from helpers import GRID, decay
 from helpers import small_matrix as matrix
 
-from residuum.simulator import Conditions, DoseAxis, InputError, bliss_excess, hsa_excess, plots, simulate
+from residuum.simulator import Conditions, DoseAxis, InputError, Status, bliss_excess, hsa_excess, plots, simulate
 from residuum.simulator.report import Section, write_report
 
 DRUGS = {"alpha": DoseAxis("d1", GRID), "beta": DoseAxis("d2", GRID)}
@@ -34,17 +35,143 @@ def test_contours_say_where_a_level_is_never_reached() -> None:
     assert "slow (never reached)" in texts(figure) and "fast (never" not in texts(figure)
 
 
-def test_failed_runs_are_counted_in_the_title() -> None:
+def without(reason: str) -> xr.Dataset:
+    """Return a matrix in which the context `slow` has no numbers: its runs failed, or its control is zero."""
     m = matrix(drugs=DRUGS)
-    m.residual.loc[{"context": "slow", "alpha": 3.0}] = np.nan
+    m.residual.loc[{"context": "slow"}] = np.nan
+    if reason == "failed":
+        m.status.loc[{"context": "slow"}] = int(Status.NOT_FINITE)
+        m.attrs["n_failed"] = 9
+    return m
+
+
+def test_failed_runs_and_missing_controls_are_told_apart() -> None:
+    failed, silent = without("failed"), without("no control")
+    assert "9 of 20 runs failed (grey)" in (words := texts(plots.matrix_figure(failed, "P"))) and "hatched" not in words
+    words = texts(plots.matrix_figure(silent, "P"))
+    assert "no control signal (hatched)" in words and "failed" not in words
+    for figure in (plots.bars_figure, plots.dose_response_figure):
+        for m, said, other in ((failed, "failed", "no control"), (silent, "no control signal", "failed")):
+            drawn = texts(figure(m if figure is plots.bars_figure else m.isel(beta=[0]), ["P"]))
+            assert said in drawn and other not in drawn
+
+
+def test_synergy_and_bars_are_drawn_for_every_context_and_name_the_time() -> None:
+    m = matrix(drugs=DRUGS)
+    synergy, bars = plots.synergy_figure([bliss_excess(m), hsa_excess(m)], "P"), plots.bars_figure(m, ["P", "one"])
+    assert "Bliss excess, slow" in texts(synergy) and "alpha 3 nM + beta 3 nM" in texts(bars)
+    assert all("after 100" in texts(figure) for figure in (synergy, bars))
+
+
+def test_each_synergy_model_has_its_own_scale() -> None:
+    m = matrix(drugs=DRUGS)  # independent actions: no Bliss excess, but an HSA excess
+    figure = plots.synergy_figure([bliss_excess(m), hsa_excess(m)], "P")
+    limits = {mesh.get_clim() for ax in figure.axes for mesh in ax.collections if ax.get_title()}
+    assert len(limits) == 2
+
+
+@pytest.mark.parametrize("doses", [{"alpha": [0.0, 3.0]}, {"alpha": [0.0, 3.0], "beta": [0.0, 3.0]}])
+def test_bars_are_centred_on_their_context(doses: dict[str, list[float]]) -> None:
+    parameters = {"alpha": "d1", "beta": "d2"}
+    m = matrix(drugs={drug: DoseAxis(parameters[drug], values) for drug, values in doses.items()})
+    ax = plots.bars_figure(m, ["P"]).axes[0]
+    middles = sorted(bar.get_x() + bar.get_width() / 2 for bar in ax.patches)
+    n = len(middles) // 2
+    assert np.mean(middles[:n]) == pytest.approx(0) and np.mean(middles[n:]) == pytest.approx(1)
+
+
+def test_bars_without_a_zero_dose_use_the_lowest_and_say_so() -> None:
+    m = matrix(drugs={"alpha": DoseAxis("d1", [1.0, 3.0]), "beta": DoseAxis("d2", [0.0, 3.0])})
+    labels = ["alpha 1 nM (lowest)", "alpha 3 nM", "alpha 1 nM (lowest) + beta 3 nM", "alpha 3 nM + beta 3 nM"]
+    assert list(plots.arms(m)) == labels and all(label in texts(plots.bars_figure(m, ["P"])) for label in labels)
+
+
+def test_small_bars_carry_their_number() -> None:
+    m = matrix(drugs={"alpha": DoseAxis("d1", [0.0, 999.0])})
+    assert "0.001" in texts(plots.bars_figure(m, ["P"]))
+
+
+@pytest.mark.parametrize("n_contexts", [1, 6])
+@pytest.mark.parametrize("kind", ["arms", "title", "curves"])
+def test_nothing_is_cut_off_with_one_readout(kind: str, n_contexts: int) -> None:
+    from matplotlib.legend import Legend
+
+    m = matrix(drugs=DRUGS, contexts={f"cell {i}": {"kd": 0.5} for i in range(n_contexts)})
     m.attrs["n_failed"] = 3
-    assert "3 of 20 runs failed" in texts(plots.matrix_figure(m, "P"))
+    if kind == "curves":
+        drawn = plots.dose_response_figure(m.isel(beta=[0]), ["P"])
+    else:
+        drawn = plots.bars_figure(m, ["P"]) if kind == "arms" else plots.matrix_figure(m, "P")
+    drawn.draw_without_rendering()
+    (found,) = [drawn._suptitle] if kind == "title" else drawn.findobj(Legend)  # type: ignore[attr-defined]
+    box = found.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= drawn.bbox.x1 and box.y0 >= 0 and box.y1 <= drawn.bbox.y1
 
 
-def test_synergy_and_bars_are_drawn_for_every_context() -> None:
+def test_a_scale_that_exceeds_the_control_says_so() -> None:
     m = matrix(drugs=DRUGS)
-    assert "Bliss excess, slow" in texts(plots.synergy_figure([bliss_excess(m), hsa_excess(m)], "P"))
-    assert "alpha 3 nM" in texts(plots.bars_figure(m, ["P", "one"]))
+    m.residual[:] *= 3.4
+    figure = plots.matrix_figure(m, "P")
+    assert "up to 3.4 times the control" in texts(figure) and figure.axes[0].collections[0].get_clim() == (0, 3.4)
+    assert plots.matrix_figure(matrix(drugs=DRUGS), "P").axes[0].collections[0].get_clim() == (0, 1)
+
+
+def test_contours_need_three_doses_of_each_drug() -> None:
+    def lines(doses: list[float]) -> int:
+        m = matrix(drugs={"alpha": DoseAxis("d1", GRID), "beta": DoseAxis("d2", doses)})
+        return len(plots.matrix_figure(m, "P").axes[0].collections) - 1
+
+    assert lines(GRID) == 1 and lines(GRID[:2]) == 0
+
+
+def test_many_doses_are_thinned_and_written_out() -> None:
+    doses = [0.0, *np.geomspace(0.1, 10_000, 12)]
+    m = matrix(drugs={"alpha": DoseAxis("d1", doses), "beta": DoseAxis("d2", [0.0, 1000.0])})
+    ax = plots.matrix_figure(m, "P").axes[0]
+    assert len(ax.get_xticks()) == 7
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["0", "1000"]
+    assert ax.get_xticklabels()[-1].get_text() == "10000"
+
+
+def test_one_drug_gives_a_curve_with_the_dose_that_leaves_half() -> None:
+    m = matrix(drugs={"alpha": DoseAxis("d1", [0.0, 0.25, 0.5, 2.0, 4.0])})  # P left = 1 / (1 + dose)
+    figure = plots.dose_response_figure(m, ["P", "one"], time=100.0)
+    words = texts(figure)
+    assert "slow: 1 nM" in words and "alpha (nM)" in words and "after 100" in words
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["0", "0.25", "0.5", "2", "4"]
+    with pytest.raises(InputError, match="one drug with several doses"):
+        plots.dose_response_figure(matrix(drugs=DRUGS), ["P"])
+
+
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        ([1, 0.9, 0.8], "above 10 nM"),
+        ([1, 0.4, 0.1], "below 1 nM"),
+        ([1, 0.5, 0.1], "1 nM"),
+        ([1, 0.75, 0.25], "3.16 nM"),
+        ([1, np.nan, 0.25], "not known"),
+    ],
+)
+def test_the_dose_that_leaves_half_in_words(left: list[float], words: str) -> None:
+    assert plots.half_dose([0, 1, 10], left, "nM") == words
+
+
+def test_hours_are_shown_for_long_courses_and_expressions_have_no_unit() -> None:
+    compiled = decay()
+    _, axes = plots.new_figure()
+    for end, shown in ((86400.0, "time (h)"), (600.0, "time (min)"), (60.0, "time (s)")):
+        result = simulate(compiled, [0.0, end], Conditions.product(compiled, k=[1e-5]))
+        ax = plots.time_course(result, "A", axes[0, 0], unit_time="s", unit="")
+        assert ax.get_xlabel() == shown and ax.get_ylabel() == "A"
+    assert ax.get_ylim()[0] < 0  # a curve at zero is not hidden by the frame
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
+def test_courses_have_no_empty_panels(n: int) -> None:
+    compiled = decay()
+    result = simulate(compiled, [0.0, 1.0], observables=["A", "B", "total", "A()", "B()"][:n])
+    assert len(plots.courses_figure(result).axes) == n
 
 
 def test_a_time_course_names_failed_runs() -> None:

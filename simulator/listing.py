@@ -1,0 +1,121 @@
+"""Tables of the shipped model in; lists that a person reads in a terminal of 80 columns out."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import textwrap
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOT_BOUND, UNKNOWN = ">10000", "unknown"
+ALLELES = {"wt": "wild type"}
+
+
+def overview(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Return the names of contexts, drugs and readouts, each with one line on what it is."""
+    parts = {
+        "contexts (--context)": _contexts(tables["contexts"]),
+        "drugs (--drug)": _drugs(tables["drugs"]),
+        "readouts (--readout)": {r.readout: f"{r.protein}: {r.site}" for r in tables["readouts"].itertuples()},
+    }
+    lines = []
+    for title, entries in parts.items():
+        width = max(map(len, entries))
+        lines += [title, *(line for name, text in entries.items() for line in entry(name.ljust(width), text)), ""]
+    lines += _wrapped(
+        "Every number with its source: residuum models contexts, drugs, readouts or parameters; with --csv as a table.",
+        "",
+    )
+    return "\n".join(lines)
+
+
+def full(kind: str, frame: pd.DataFrame) -> str:
+    """Return one table of the shipped model with every number, unit and source, notes below the rows."""
+    if kind == "readouts":
+        entries = {
+            r.readout: f"{r.protein}: {r.site}. Assay: {r.assay}. Source: {r.source}. {r.note}"
+            for r in frame.itertuples()
+        }
+        return "\n".join(line for name, text in entries.items() for line in (name, *_wrapped(text, "    ")))
+    if kind == "contexts":
+        return _grouped(frame, "context", {name: name for name in ("quantity", "value", "unit", "source")})
+    if kind == "drugs":
+        headings = {"target": "target", "binding": "binding", "kd_nM": "Kd (nM)", "kon_per_nM_s": "kon (1/nM/s)",
+                    "cell_shift": "cell shift", "source": "source"}  # fmt: skip
+        words = {"pMEK_kd_factor": "Kd of pMEK over that of MEK", "residual_phosphorylation": "phosphorylation left"}
+        notes = [
+            "; ".join([*(f"{words[c]}: {row[c]}" for c in words if row[c]), *([row["note"]] if row["note"] else [])])
+            for _, row in frame.iterrows()
+        ]
+        return _grouped(frame.assign(note=notes), "drug", headings)
+    value = [f"{v:g}" + "*" * bool(by_context) for v, by_context in zip(frame.value, frame.set_by_context, strict=True)]
+    headings = {"name": "parameter", "value": "value", "unit": "unit", "prior_log10_sd": "prior sd", "source": "source"}
+    notes = ["* set by the context", "prior sd: of log10(value), 0 where a parameter is not to be fitted"]
+    return "\n".join([*_columns(frame.assign(value=value), headings), "", *notes])
+
+
+def _contexts(frame: pd.DataFrame) -> dict[str, str]:
+    cells: dict[str, dict[str, str]] = {}
+    for row in frame.itertuples():
+        own = cells.setdefault(row.context, {})
+        own.update(cells[row.value] if row.quantity == "based_on" else {row.quantity: row.value})
+    return {context: _context(quantities) for context, quantities in cells.items()}
+
+
+def _context(quantities: Mapping[str, str]) -> str:
+    """Return what a cell has and sees: `FLT3 ITD and wild type; FL 0.014 nM`."""
+    held = [quantities[f"allele_{slot}"] for slot in "AB" if float(quantities[f"amount_FLT3{slot}_total"])]
+    alleles = dict.fromkeys(ALLELES.get(allele, allele.upper()) for allele in held)
+    doses = {name: re.fullmatch(r"ligand_(\w+)_dose", name) for name in quantities}
+    ligands = [f"{m[1]} {quantities[name]} nM" for name, m in doses.items() if m and float(quantities[name])]
+    return f"FLT3 {' and '.join(alleles)}; {', '.join(ligands) or 'no ligand'}"
+
+
+def _drugs(frame: pd.DataFrame) -> dict[str, str]:
+    described = {}
+    for drug, rows in frame.groupby("drug", sort=False):
+        bound = rows[~rows.kd_nM.isin((NOT_BOUND, UNKNOWN))]
+        kinds = [f"{', '.join(of_kind.target)} ({kind})" for kind, of_kind in bound.groupby("binding", sort=False)]
+        unknown = ", ".join(rows.target[rows.kd_nM == UNKNOWN])
+        described[str(drug)] = ", ".join(kinds) + (f"; not known: {unknown}" if unknown else "")
+    return described
+
+
+def _grouped(frame: pd.DataFrame, by: str, headings: Mapping[str, str]) -> str:
+    """Return one block per value of the column `by`; columns are aligned across blocks."""
+    header, *lines = _columns(frame, headings)
+    blocks, group = [header], None
+    starts = [i for i, line in enumerate(lines) if not line.startswith("    ")]
+    for row, (start, end) in enumerate(zip(starts, [*starts[1:], len(lines)], strict=True)):
+        if frame[by].iloc[row] != group:
+            group = frame[by].iloc[row]
+            blocks += ["", str(group)]
+        blocks += lines[start:end]
+    return "\n".join(blocks)
+
+
+def _columns(frame: pd.DataFrame, headings: Mapping[str, str]) -> list[str]:
+    """Return a header and, per row, a line of aligned cells, then the row's note, wrapped and indented."""
+    cells = [[h, *(f"{v:g}" if isinstance(v, float) else str(v) for v in frame[c])] for c, h in headings.items()]
+    widths = [max(map(len, column)) for column in cells]
+    lines = []
+    for note, row in zip(["", *frame.note], zip(*cells, strict=True), strict=True):
+        lines.append("  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
+        lines += _wrapped(note, "      ") if note else []
+    return lines
+
+
+def entry(name: str, text: str) -> list[str]:
+    """Return `name` and `text` beside it, wrapped."""
+    return _wrapped(f"{name}  {text}", "  ", " " * (len(name) + 4))
+
+
+def _wrapped(text: str, indent: str, subsequent: str | None = None) -> list[str]:
+    width = min(shutil.get_terminal_size().columns, 100)
+    rest = indent if subsequent is None else subsequent
+    return textwrap.wrap(text.strip(), width, initial_indent=indent, subsequent_indent=rest, break_long_words=False,
+                         break_on_hyphens=False)  # fmt: skip

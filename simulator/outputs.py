@@ -1,0 +1,159 @@
+"""A dose matrix and a folder in; tables, figures and a report in it out, with nothing stale left beside them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import plots
+from .matrix import dose_dims, to_frame
+from .report import Section, write_report, write_whole
+from .synergy import bliss_excess, hsa_excess
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+TIME = r"_[\d.e+]+(s|min|h)"
+OURS = re.compile(
+    rf"(matrix|contour)_\w+{TIME}\.png|synergy_\w+({TIME})?\.png|arms({TIME})?\.png|dose_response{TIME}\.png"
+    r"|report\.html|matrix\.partial\.(nc|csv)"
+)
+"""Names under which a former run may have left what the next one makes stale; `matrix.nc` and `.csv` are replaced."""
+
+
+def write_tables(folder: Path, name: str, matrix: xr.Dataset) -> list[Path]:
+    """Write `name.nc` and `name.csv`; return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    frame = to_frame(matrix)
+    return [
+        write_whole(folder / f"{name}.nc", lambda path: matrix.to_netcdf(path, engine="h5netcdf")),
+        write_whole(folder / f"{name}.csv", lambda path: frame.to_csv(path, index=False)),
+    ]
+
+
+def write_matrix(
+    folder: Path, matrix: xr.Dataset, provenance: Mapping[str, str], extra: Sequence[Section] = ()
+) -> Path:
+    """Write matrix.nc, matrix.csv, figures and report.html, return the report; figures of former runs are removed."""
+    write_tables(folder, "matrix", matrix)
+    for path in folder.iterdir():
+        if OURS.fullmatch(path.name) and path.is_file():
+            path.unlink()
+    drugs = dose_dims(matrix)
+    varied = [drug for drug in drugs if matrix.sizes[drug] > 1]
+    sections = [_short(folder, matrix)]
+    if len(drugs) == 2 and len(varied) == 2:
+        sections += [Section("Dose matrices", (), _maps(folder, matrix)), _synergy(folder, matrix)]
+    elif len(varied) == 1:
+        sections.append(Section("Dose response", (), _curves(folder, matrix)))
+    elif len(drugs) > 2:
+        words = f"The figures show the corners of a matrix of {len(drugs)} drugs; matrix.csv and matrix.nc hold all."
+        sections.append(Section("Dose matrices", [words]))
+    attributes = {str(name): str(value) for name, value in sorted(matrix.attrs.items()) if str(value)}
+    sections += [*extra, Section("Provenance", (), (), [("This run", _pairs({**provenance, **attributes}))])]
+    return write_report(folder / "report.html", f"Residual signalling: {' x '.join(drugs)}", sections)
+
+
+# ---- sections ---------------------------------------------------------------------------------------------------
+
+
+def _short(folder: Path, matrix: xr.Dataset) -> Section:
+    reference = matrix.attrs.get("reference", "untreated")
+    control = (
+        "the untreated cell in the same context and at the same time"
+        if reference == "untreated"
+        else f"the untreated cell of {reference} at the same time, in every context"
+    )
+    words = [
+        "Each cell is brought to steady state without drugs; the drugs are then present at constant free "
+        f"concentrations. Numbers are fractions of {control}.",
+        f"{matrix.attrs['failures']}.",
+    ]
+    if int(matrix.attrs["n_failed"]):
+        words.append("Failed runs are grey in figures and named in tables, never a number.")
+    if matrix.attrs.get("no_control"):
+        words.append(
+            f"No signal in the control, and so no fraction of it (hatched in figures): {matrix.attrs['no_control']}."
+        )
+    figures, tables = [], []
+    readouts = [str(r) for r in matrix["readout"].values]
+    for time, label, tag in _times(matrix):
+        path = plots.save(plots.bars_figure(matrix, readouts, time=time), folder / f"arms_{tag}.png")
+        figures.append((f"Each drug alone and all together, at the highest doses, {label} after the drugs.", path))
+        tables.append((f"Fraction left, {label} after the drugs, at the highest doses", _corners(matrix, time)))
+    return Section("In short", words, figures, tables)
+
+
+def _maps(folder: Path, matrix: xr.Dataset) -> list[tuple[str, Path]]:
+    maps = []
+    readouts = [str(r) for r in matrix["readout"].values]
+    control = plots.reference_words(matrix)
+    for time, label, tag in _times(matrix):
+        for readout in readouts:
+            path = folder / f"matrix_{readout}_{tag}.png"
+            plots.save(plots.matrix_figure(matrix, readout, time=time), path)
+            maps.append((f"{readout}, {label} after the drugs: fraction of the {control} left.", path))
+        if min(matrix.sizes[drug] for drug in dose_dims(matrix)) > 2:  # two doses enclose no contour
+            path = folder / f"contour_{readouts[0]}_{tag}.png"
+            plots.save(plots.contour_figure(matrix, readouts[0], time=time), path)
+            maps.append((f"Doses that leave a quarter of {readouts[0]}, {label} after the drugs.", path))
+    return maps
+
+
+def _synergy(folder: Path, matrix: xr.Dataset) -> Section:
+    without = [drug for drug in dose_dims(matrix) if not np.any(matrix[drug] == 0)]
+    if without:
+        words = f"Not computed: it needs each drug alone, and 0 is not among the doses of {' and '.join(without)}."
+        return Section("Synergy", [words])
+    excess, readout = [bliss_excess(matrix), hsa_excess(matrix)], str(matrix["readout"].values[0])
+    figures = []
+    for time, label, tag in _times(matrix):
+        path = folder / f"synergy_{readout}_{tag}.png"
+        plots.save(plots.synergy_figure(excess, readout, time=time), path)
+        figures.append((f"Excess over two null models, {readout}, {label} after the drugs.", path))
+    return Section("Synergy", [excess[0].attrs["note"]], figures)
+
+
+def _curves(folder: Path, matrix: xr.Dataset) -> list[tuple[str, Path]]:
+    readouts, curves = [str(r) for r in matrix["readout"].values], []
+    for time, label, tag in _times(matrix):
+        path = folder / f"dose_response_{tag}.png"
+        plots.save(plots.dose_response_figure(matrix, readouts, time=time), path)
+        curves.append((f"{label} after the drugs; the dose that leaves half is interpolated on its logarithm.", path))
+    return curves
+
+
+def _corners(matrix: xr.Dataset, time: float) -> pd.DataFrame:
+    """Return what is left in each arm, one row per context and readout; a word where there is no number."""
+    import pandas as pd
+
+    rows = []
+    chosen = {label: doses for label, doses in plots.arms(matrix).items() if label != "untreated"}
+    for readout in map(str, matrix["readout"].values):
+        values = plots.slice_of(matrix, readout=readout, time=time)
+        why = plots.reasons(matrix, readout=readout, time=time)
+        for context in map(str, matrix["context"].values):
+            left: dict[str, Any] = {}
+            for arm, doses in chosen.items():
+                cell = {"context": context, **doses}
+                left[arm] = str(why.sel(cell).values) or float(values.sel(cell))
+            rows.append({"context": context, "readout": readout, **left})
+    return pd.DataFrame(rows)
+
+
+def _pairs(values: Mapping[str, str]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame({"what": list(values), "value": list(values.values())})
+
+
+def _times(matrix: xr.Dataset) -> list[tuple[float, str, str]]:
+    """Return each time with its words and their form in file names: 7200.0, `2 h`, `2h`."""
+    unit = str(matrix["time"].attrs.get("units", "s"))
+    labels = [(float(t), plots.duration(float(t), unit)) for t in matrix["time"].values]
+    return [(t, label, label.replace(" ", "")) for t, label in labels]
