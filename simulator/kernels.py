@@ -105,17 +105,23 @@ def update_rates(tables, values, t, start, y, floor, rates_address, x, function_
 
 
 @kernel
+def flow(tables, k, y, r):
+    """Return the rate of reaction `r`: its rate constant times the amounts of its reactants."""
+    v = load(k, at(tables.rate, r)) * load(y, at(tables.first, r)) * load(y, at(tables.second, r))
+    if r >= tables.n_plain:
+        place = r - tables.n_plain
+        for q in range(at(tables.further_pointer, place), at(tables.further_pointer, place + 1)):
+            v = v * load(y, at(tables.further, q))
+    return v
+
+
+@kernel
 def rhs(tables, k, y, dy):
     """Write dy/dt for rate constants `k` (n_rates, WIDTH) and amounts `y` into `dy` (n_species, WIDTH)."""
     for i in range(tables.n_species):
         store(dy, i, 0.0)
-    n_reactions = tables.rate.size
-    for r in range(n_reactions):
-        v = load(k, at(tables.rate, r)) * load(y, at(tables.first, r)) * load(y, at(tables.second, r))
-        if r >= tables.n_plain:
-            place = r - tables.n_plain
-            for q in range(at(tables.further_pointer, place), at(tables.further_pointer, place + 1)):
-                v = v * load(y, at(tables.further, q))
+    for r in range(tables.rate.size):
+        v = flow(tables, k, y, r)
         for q in range(at(tables.change_pointer, r), at(tables.change_pointer, r + 1)):
             i = at(tables.change, q)
             store(dy, i, fma(at(tables.change_by, q), v, load(dy, i)))
@@ -127,11 +133,7 @@ def turnover(tables, k, y, out):
     for i in range(tables.n_species):
         store(out, i, 0.0)
     for r in range(tables.rate.size):
-        v = load(k, at(tables.rate, r)) * load(y, at(tables.first, r)) * load(y, at(tables.second, r))
-        if r >= tables.n_plain:
-            place = r - tables.n_plain
-            for q in range(at(tables.further_pointer, place), at(tables.further_pointer, place + 1)):
-                v = v * load(y, at(tables.further, q))
+        v = flow(tables, k, y, r)
         for q in range(at(tables.change_pointer, r), at(tables.change_pointer, r + 1)):
             i = at(tables.change, q)
             store(out, i, load(out, i) + absolute(at(tables.change_by, q) * v))
