@@ -254,6 +254,7 @@ class _Batch:
         self.failed_at = np.full(n, np.nan)
         self.stop = np.zeros(n, np.int64)
         self.started = np.full(n, np.inf)
+        self.elapsed = np.zeros(n)
         self.clock = np.array([wall.monotonic()])
         self.interrupted = False
         atol = np.asarray(default_atol(compiled, options.rtol) if options.atol is None else options.atol, float)
@@ -279,7 +280,7 @@ class _Batch:
         nothing, empty = np.zeros(0), np.zeros((0, n))
         runs = rosenbrock.Runs(
             empty, empty.copy(), empty.copy(), none, np.zeros((0, 1, 1)), none, nothing, np.zeros((0, 6), np.int64),
-            none, nothing, self.clock, np.zeros(1, np.int64),
+            none, nothing, nothing.copy(), self.clock, np.zeros(1, np.int64),
         )  # fmt: skip
         settings = rosenbrock.Settings(0.0, 0.0, 1.0, self.atol_ordered, True, 1, 0.0, 0.0)
         self._work(self.no_output, settings, runs)  # nothing to run: this loads or compiles
@@ -317,13 +318,13 @@ class _Batch:
             )  # fmt: skip
             runs = rosenbrock.Runs(
                 k, self.compiled.function_values(values), y, position, kept, status, self.reached[rows], counts,
-                self.stop[rows], self.started[rows], self.clock, np.zeros(1, np.int64),
+                self.stop[rows], self.started[rows], self.elapsed[rows], self.clock, np.zeros(1, np.int64),
             )  # fmt: skip
             done = (rows.start, number / len(self.intervals), 1 / len(self.intervals))
             threads = min(n_threads, -(-len(base) // WIDTH))
-            self._watch(
-                {pool.submit(self._work, output, settings, runs) for _ in range(threads)}, status, done, advance
-            )
+            self.clock[0] = wall.monotonic()
+            futures = {pool.submit(self._work, output, settings, runs) for _ in range(threads)}
+            self._watch(futures, status, done, advance)
             alive = status == int(Status.OK)
             failed = ~alive & np.isnan(self.failed_at[rows])
             self.failed_at[rows][failed] = self.reached[rows][failed]
@@ -396,7 +397,7 @@ class _Batch:
         for i in np.flatnonzero(bad & (status == int(Status.RUNNING))):
             blamed[i] = _not_finite(self.compiled, values[i], k[i], y[i][self.order.position])
             status[i] = int(Status.BAD_START)
-            reached[i] = self.failed_at[rows][i] = interval.start
+            reached[i] = self.failed_at[rows][i] = 0.0 if interval.equilibrate else interval.start
             y[i] = 0.0
 
     def result(self) -> Result:
@@ -457,7 +458,12 @@ def _run(compiled: CompiledModel, conditions: Conditions, times: Float, interval
     with progress_bar(n, label, shown=progress) as advance, ThreadPoolExecutor(n_threads) as pool:
         try:
             for start in range(0, n, BLOCK):
-                batch.run_block(slice(start, min(start + BLOCK, n)), pool, n_threads, advance)
+                rows = slice(start, min(start + BLOCK, n))
+                try:
+                    batch.run_block(rows, pool, n_threads, advance)
+                except KeyboardInterrupt:  # between intervals: what is not through all of them counts as stopped
+                    batch.interrupted = True
+                    batch.status[rows] = int(Status.STOPPED)
                 if batch.interrupted:
                     break
         except BaseException:

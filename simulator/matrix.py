@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .ensemble import SolverOptions, simulate
+from .ensemble import SolverOptions, default_atol, simulate
 from .errors import InputError, unknown_name
 from .protocol import Conditions, Segment, checked_times
 from .status import Status
@@ -146,7 +146,7 @@ def dose_matrix(
     control = values[:, :, :1]
     if reference != UNTREATED:
         control = control[:, [list(contexts).index(reference)]]
-    known = control > _noise(compiled, names, result.attributes["atol"])
+    known = control > _noise(compiled, names, options)
     with np.errstate(all="ignore"):
         residual = np.where(known, values[:, :, 1:] / control, np.nan)
     missing = np.isfinite(control) & ~known
@@ -172,11 +172,17 @@ def dose_matrix(
     )  # fmt: skip
 
 
-def _noise(compiled: CompiledModel, readouts: Sequence[str], atol: Any) -> Float:
-    """Return, per readout, the amount below which a control is noise: the absolute tolerance of what it sums up."""
-    smallest = float(atol) if isinstance(atol, float) else 0.0
-    groups = compiled.network.observables
-    return np.array([smallest * sum(abs(w) for _, w in groups.get(name, ())) for name in readouts])
+def _noise(compiled: CompiledModel, readouts: Sequence[str], options: SolverOptions | None) -> Float:
+    """Return, per readout, the amount below which a control is noise: the absolute tolerance of what it sums up.
+
+    Named expressions have no such amount: there, any control above zero counts.
+    """
+    options = options or SolverOptions()
+    atol = default_atol(compiled, options.rtol) if options.atol is None else options.atol
+    of_species = np.broadcast_to(np.asarray(atol, float), compiled.n_species)
+    groups: dict[str, Sequence[tuple[int, float]]] = {name: [(i, 1.0)] for i, name in enumerate(compiled.species)}
+    groups |= compiled.network.observables
+    return np.array([sum(abs(w) * of_species[i] for i, w in groups.get(name, ())) for name in readouts], float)
 
 
 def _check_that_doses_act(compiled: CompiledModel, axes: Mapping[str, DoseAxis], untreated: Conditions) -> None:

@@ -78,7 +78,9 @@ class Runs(NamedTuple):
     stop: Index
     """A status code here ends the run with it; 0 lets it go on."""
     started: Float
-    """When the run began, by `clock`."""
+    """When the run would have begun, by `clock`, had it not been interrupted between intervals; inf if not running."""
+    elapsed: Float
+    """Wall time that earlier intervals of the run took."""
     clock: Float
     """One number, the present wall time, kept up to date from outside."""
     queue: Index
@@ -176,15 +178,18 @@ def slope_at(tables, rates_address, w, t_row, y, dy):
 
 
 @kernel
-def keep_outputs(output, runs, w, run, lane, t, h, theta_max):
-    """Write the outputs of one run that lie in its step (t, t + h], by the method's interpolation.
+def keep_outputs(output, runs, w, run, lane, t, h, reach):
+    """Write the outputs of one run that lie in its step of size h from t, by the method's interpolation.
 
-    `theta_max` is 1, or 0 to write those at or before `t` from the amounts at `t`.
+    `reach` is the end of the step as the caller knows it: t + h may round to just below the end of the interval. A
+    step of no size writes what is due at the start.
     """
     n = w.slope.shape[0]
     io = runs.next_output[run]
-    while io < output.times.size and output.times[io] <= t + theta_max * h:
-        theta = min((output.times[io] - t) / h, 1.0) if theta_max > 0.0 else 0.0
+    while io < output.times.size and output.times[io] <= reach:
+        theta = min((output.times[io] - t) / h, 1.0) if h > 0.0 else 0.0
+        if output.times[io] == reach and h > 0.0:
+            theta = 1.0
         for o in range(output.pointer.size - 1):
             total = 0.0
             for q in range(output.pointer[o], output.pointer[o + 1]):
@@ -225,6 +230,7 @@ def end_run(tables, runs, w, lane, status):
         runs.y[run, i] = w.y[i, lane]
     runs.reached[run] = w.start[0] + w.lane[T, lane]
     runs.status[run] = status
+    runs.elapsed[run] = runs.clock[0] - runs.started[run]
     runs.started[run] = np.inf
     w.run[lane] = -1
 
@@ -247,10 +253,10 @@ def refill(tables, output, settings, runs, w):
             if runs.stop[run] != 0:
                 runs.status[run] = runs.stop[run]
                 continue
-            runs.started[run] = runs.clock[0]
+            runs.started[run] = runs.clock[0] - runs.elapsed[run]
             load_run(tables, settings, runs, w, run, lane)
             w.run[lane] = run
-            keep_outputs(output, runs, w, run, lane, 0.0, 1.0, 0.0)
+            keep_outputs(output, runs, w, run, lane, 0.0, 0.0, 0.0)
             if settings.span <= 0.0:
                 end_run(tables, runs, w, lane, OK)
                 continue
@@ -308,7 +314,7 @@ def first_step_sizes(tables, settings, rates_address, w, order):
             h = max(1e-6 * span, 1e-3 * runs_h0)
         else:
             h = (0.01 / largest) ** (1.0 / (order + 1))
-        w.lane[H, lane] = min(min(100.0 * runs_h0, h), span)
+        w.lane[H, lane] = max(min(min(100.0 * runs_h0, h), span), 1e-280)  # never 0, which means: not chosen yet
 
 
 @kernel
@@ -573,7 +579,7 @@ def integrate(tables, method, output, settings, runs, rates_address, partials_ad
             if w.lane[TRIAL_H, lane] > 0.0:
                 last = t + 1.0001 * h >= settings.span
                 if wanted:
-                    keep_outputs(output, runs, w, run, lane, t, settings.span - t if last else h, 1.0)
+                    keep_outputs(output, runs, w, run, lane, t, h, settings.span if last else t + h)
                 w.lane[T, lane] = settings.span if last else t + h
                 if not all_accepted:
                     for i in range(n):

@@ -32,7 +32,7 @@ def one_step(compiled: CompiledModel, exact: Callable[[float], float], h: float)
     kept, counts, one = np.zeros((1, 3, 1)), np.zeros((1, 6), np.int64), np.zeros(1, np.int64)
     runs = rosenbrock.Runs(
         compiled.rate_constants(values), compiled.function_values(values), y, one.copy(), kept, one + Status.RUNNING,
-        np.zeros(1), counts, one.copy(), np.zeros(1), np.zeros(1), one.copy(),
+        np.zeros(1), counts, one.copy(), np.zeros(1), np.zeros(1), np.zeros(1), one.copy(),
     )  # fmt: skip
     method, addresses = rosenbrock.method_of(RODAS5P), compiled.compiled_rates
     rosenbrock.integrate(tables, method, output, settings, runs, addresses[0], addresses[1], compiled.workspace())

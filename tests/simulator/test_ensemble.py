@@ -154,6 +154,23 @@ def test_the_start_of_the_clock_belongs_to_what_begins_there_whatever_follows() 
         assert simulate(compiled, times, conditions, options=options)["F"][0, 0] == 3.0
 
 
+def test_the_last_output_is_there_however_the_last_step_rounds() -> None:
+    """The sum t + h may fall one unit in the last place short of the end; the output there is written all the same."""
+    compiled = net("k 1", "A() 1; B() 0", "1 2 k; 2 1 k", "A 1; B 2")
+    conditions = Conditions.product(compiled, k=np.linspace(0.5, 2, 8))
+    for end in [444.1020776240252, *np.random.default_rng(0).uniform(1, 1000, 200).tolist()]:
+        result = simulate(compiled, [end], conditions, observables=["A"], threads=1)
+        assert result.ok.all() and np.isfinite(result.values).all(), end
+
+
+def test_a_boundary_belongs_to_the_segment_that_ends_there_however_its_last_step_rounds() -> None:
+    compiled = net("k 1; d 0", "A() 1; $D() d", "1 2,1 k; 1 1 k", "A 1; D 2")
+    for b in np.random.default_rng(1).uniform(1, 1000, 100).tolist():
+        protocol = (Segment(0.0, b, {"d": 1.0}), Segment(b, 3 * b, {"d": 7.0}))
+        conditions = Conditions(("a",), compiled.nominal[None], protocol)
+        assert simulate(compiled, [b], conditions, threads=1)["D"][0, 0] == 1.0
+
+
 def test_a_segment_may_hold_one_value_per_condition() -> None:
     compiled = decay()
     conditions = Conditions(("a", "b"), np.tile(compiled.nominal, (2, 1)), (Segment(0.0, 9.0, {"k": [1.0, 2.0]}),))
@@ -275,6 +292,24 @@ def test_a_run_may_be_given_a_time_limit() -> None:
     options = SolverOptions(max_seconds=0.2, max_steps=10**9, nonnegative=False, rtol=1e-10)
     result = simulate(slow, [1e9], options=options)
     assert result.status[0] == Status.TIME_LIMIT and "max_seconds" in result.message(0)
+
+
+@pytest.mark.fault
+def test_a_time_limit_counts_all_intervals_of_a_run() -> None:
+    slow = net("w 1000", "X() 1; Y() 0", "0 1 up; 0 2 down", "X 1; Y 2", "up() -w*Y; down() w*X")
+    options = SolverOptions(max_seconds=0.3, max_steps=10**9, nonnegative=False, rtol=1e-10)
+    pieces = tuple(Segment(1e6 * i, 1e6 * (i + 1)) for i in range(200))
+    result = simulate(slow, [2e8], Conditions(("a",), slow.nominal[None], pieces), options=options)
+    assert result.status[0] == Status.TIME_LIMIT
+
+
+@pytest.mark.fault
+def test_an_enormous_slope_ends_a_run_at_once() -> None:
+    huge = net("k 1e300", "A() 1", "1 0 k", "A 1")
+    result = simulate(huge, [1.0], options=SolverOptions(atol=1e-10))
+    assert (
+        result.status[0] in (Status.TOO_STIFF, Status.NOT_FINITE, Status.OK) and result.statistics["attempts"][0] < 1000
+    )
 
 
 @pytest.mark.fault

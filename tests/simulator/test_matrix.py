@@ -16,6 +16,7 @@ from residuum.simulator import (
     DoseAxis,
     InputError,
     Segment,
+    SolverOptions,
     Status,
     bliss_excess,
     compile_model,
@@ -146,6 +147,10 @@ def test_without_a_signal_in_the_control_there_is_no_fraction() -> None:
     m = dose_matrix(model, {"d": [0.0, 1.0]}, {"c": {}}, ["X", "A"], [10.0])
     assert np.isnan(m.residual.sel(readout="X")).all() and np.isfinite(m.residual.sel(readout="A")).all()
     assert m.attrs["no_control"] == "c: X" and m.attrs["n_failed"] == 0
+    by_species = dose_matrix(
+        model, {"d": [0.0, 1.0]}, {"c": {}}, ["X()"], [10.0], options=SolverOptions(atol=[1e-7, 2e-7])
+    )
+    assert np.isnan(by_species.residual).all()
     frame = to_frame(m)
     assert set(frame.loc[frame["readout"] == "X", "status"]) == {"NO_CONTROL"}
     assert set(frame.loc[frame["readout"] == "A", "status"]) == {"OK"}
