@@ -34,6 +34,10 @@ $(VENV)/.stamp-bng: $(VENV)/.stamp-python pyproject.toml
 	$(bin)/python -m pip install --quiet --editable '.[dev,bng]'
 	@touch $@ $(VENV)/.stamp-dev $(VENV)/.stamp-core
 
+$(VENV)/.stamp-peers: $(VENV)/.stamp-python pyproject.toml
+	$(bin)/python -m pip install --quiet --editable '.[bng,peers]'
+	@touch $@ $(VENV)/.stamp-core
+
 $(VENV)/.stamp-docs: $(VENV)/.stamp-python pyproject.toml
 	$(bin)/python -m pip install --quiet --editable '.[docs]'
 	@touch $@ $(VENV)/.stamp-core
@@ -59,16 +63,12 @@ types: $(VENV)/.stamp-dev  ## static types
 contracts: $(VENV)/.stamp-dev  ## which folder may import which
 	$(bin)/lint-imports
 
-bench: $(VENV)/.stamp-core  ## the benchmarks, into benchmarks/results/
-	@mkdir -p benchmarks/results
-	@set -e; for script in benchmarks/*.py; do \
-	    [ -e "$$script" ] || { echo "no benchmark yet: see benchmarks/README.md"; break; }; \
-	    echo "$$script"; $(bin)/python "$$script"; \
-	done
+bench: $(VENV)/.stamp-peers  ## residuum and its peers side by side, into benchmarks/
+	$(bin)/python benchmarks/run.py
 
 docs: $(VENV)/.stamp-docs  ## the manual, into build/docs/
 	$(bin)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
 clean:  ## removes what the other targets made, the environment too
-	rm -rf $(VENV) build dist demo benchmarks/results *.egg-info .pytest_cache .hypothesis .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist demo benchmarks/figures benchmarks/results.jsonl *.egg-info .pytest_cache .hypothesis .ruff_cache .import_linter_cache
 	find models simulator fitting tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
