@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .kernel_cache import kernel
 from .kernels import Tables, evaluate_partials, jacobian, rhs, turnover, update_rates
-from .lu import factor, residual, solve
+from .lu import factor, put, residual, solve
 from .simd import WIDTH, absolute, aligned, fma, larger, load, smaller, splat, store, take_next, where_less
 from .status import Status
 from .tableaux import RosenbrockTableau
@@ -342,6 +342,33 @@ def lowest(w, lane, n):
 
 
 @kernel
+def combine(method, w, s, n):
+    """Write the argument of stage `s` into `w.y_new` and its weighted sum of earlier stages into `w.right`.
+
+    Four species are done together: one species' sum alone would wait for each of its additions.
+    """
+    u, y_new, right = w.u, w.y_new, w.right
+    whole = n - n % 4
+    for i in range(0, whole, 4):
+        y0, y1, y2, y3 = load(w.y, i), load(w.y, i + 1), load(w.y, i + 2), load(w.y, i + 3)
+        c0, c1, c2, c3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
+        for j in range(s):
+            a, c, place = splat(method.a[s, j]), splat(method.c[s, j]), j * n + i
+            v0, v1, v2, v3 = load(u, place), load(u, place + 1), load(u, place + 2), load(u, place + 3)
+            y0, y1, y2, y3 = fma(a, v0, y0), fma(a, v1, y1), fma(a, v2, y2), fma(a, v3, y3)
+            c0, c1, c2, c3 = fma(c, v0, c0), fma(c, v1, c1), fma(c, v2, c2), fma(c, v3, c3)
+        put(y_new, i, (y0, y1, y2, y3))
+        put(right, i, (c0, c1, c2, c3))
+    for i in range(whole, n):
+        y, total = load(w.y, i), splat(0.0)
+        for j in range(s):
+            v = load(u, j * n + i)
+            y, total = fma(method.a[s, j], v, y), fma(method.c[s, j], v, total)
+        store(y_new, i, y)
+        store(right, i, total)
+
+
+@kernel
 def stages(tables, method, rates_address, w):
     """Compute the stages `w.u` (n_stages * n_species, WIDTH) and, in `w.y_new`, the argument of the last one.
 
@@ -359,14 +386,7 @@ def stages(tables, method, rates_address, w):
                 store(u, i, right)
                 store(w.right, i, right)
         else:
-            for i in range(n):
-                y, c = load(w.y, i), splat(0.0)
-                for j in range(s):
-                    v = load(w.u, j * n + i)
-                    y = fma(method.a[s, j], v, y)
-                    c = fma(method.c[s, j], v, c)
-                store(w.y_new, i, y)
-                store(w.right, i, c)
+            combine(method, w, s, n)
             store(w.lane, STAGE_T, fma(method.alpha[s], h, load(w.lane, T)))
             slope_at(tables, rates_address, w, STAGE_T, w.y_new, u)
             weight = method.gamma_sums[s] * h
