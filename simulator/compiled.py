@@ -15,7 +15,7 @@ from . import network as networks
 from .errors import InputError, unknown_name
 from .expressions import TIME, array_function, names_in, parse, switches, used_by
 from .network import ReactionNetwork
-from .ordering import LUPattern, plan_lu
+from .ordering import plan_lu
 from .rates import RateFunctions, rate_functions
 
 if TYPE_CHECKING:
@@ -296,7 +296,7 @@ class CompiledModel:
         return self.rate_functions.compile()
 
     @cached_property
-    def plan(self) -> tuple[Tables, LUPattern]:
+    def plan(self) -> tuple[Tables, Order]:
         """The network as flat tables in elimination order, and that order."""
         return build_tables(self.network, self.rate_functions, self.rate_table)
 
@@ -462,7 +462,14 @@ NUMBER, FUNCTION = -1, -2
 """Columns of `RateTable` that are none: the factor alone, and the value of a rate function."""
 
 
-def build_tables(network: ReactionNetwork, functions: RateFunctions, rates: RateTable) -> tuple[Tables, LUPattern]:
+class Order(NamedTuple):
+    """Species in the order of their elimination, and the place of each in it; both (n_species,)."""
+
+    permutation: npt.NDArray[np.int64]
+    position: npt.NDArray[np.int64]
+
+
+def build_tables(network: ReactionNetwork, functions: RateFunctions, rates: RateTable) -> tuple[Tables, Order]:
     """Return the network as flat tables in elimination order, and that order."""
     from .kernels import Tables
 
@@ -486,16 +493,21 @@ def build_tables(network: ReactionNetwork, functions: RateFunctions, rates: Rate
             if observable >= 0:
                 sources.update(i for i, _ in groups[observable])
         pattern.update((i, j) for i in change for j in sources)
-    rows = np.array([i for i, _ in pattern], np.int64)
-    columns = np.array([j for _, j in pattern], np.int64)
-    lu = plan_lu(n, rows, columns)
-    at = lu.position
+    system = _system_pattern(n, reactions, changes, function_of, functions, groups)
+    n_unknowns = n + len(groups) + functions.n_rates
+    lu = plan_lu(n_unknowns, *np.array(sorted(system), np.int64).reshape(-1, 2).T)
+    order = Order(lu.permutation[lu.permutation < n], np.argsort(lu.permutation[lu.permutation < n]))
+    at = order.position
     entries = sorted((int(at[i]), int(at[j])) for i, j in pattern)
     entry_rows = np.array([i for i, _ in entries], np.int64)
 
     # ---- terms: what is added up in the entries of the Jacobian
     terms: dict[tuple[int, tuple[int, ...]], int] = {}
     """(rate constant, reactants that remain) -> number."""
+    n_rates = len(rates.column)
+    products: dict[tuple[int, int], list[tuple[int, float]]] = {}
+    """(species, rate function) -> terms without a rate constant that are added up."""
+    drifts: list[tuple[int, float, int, int]] = []
     chains: dict[tuple[int, float, tuple[int, ...]], int] = {}
     """(partial derivative, factor, reactants) -> number."""
     sums: dict[tuple[int, int], list[tuple[tuple[str, int], float]]] = {entry: [] for entry in entries}
@@ -509,7 +521,13 @@ def build_tables(network: ReactionNetwork, functions: RateFunctions, rates: Rate
             term = terms.setdefault((k, tuple(remaining)), len(terms))
             for i, by in change.items():
                 sums[int(at[i]), j].append((("term", term), by * times))
+        if function >= 0:
+            product = terms.setdefault((n_rates, reactants), len(terms))
+            for i, by in change.items():
+                products.setdefault((int(at[i]), function), []).append((("term", product), by * float(rates.factor[k])))
         for place, observable in partials_of.get(function, ()):
+            if observable < 0:
+                drifts.extend((int(at[i]), by * float(rates.factor[k]), place, product) for i, by in change.items())
             chain = chains.setdefault((place, float(rates.factor[k]), reactants), len(chains))
             for i, by in change.items():
                 if observable < 0:
@@ -542,6 +560,24 @@ def build_tables(network: ReactionNetwork, functions: RateFunctions, rates: Rate
     chain_further_pointer, chain_further = ragged(key[2][2:] for key in chains)
     sum_pointer, summed = ragged(_merged(sums[entry], number) for entry in entries)
     observable_pointer, observed = ragged(((at[i], w) for i, w in group) for group in groups)
+    # ---- the linear system of a step, its unknowns in elimination order
+    plain = {place: [item for item in items if item[0][0] == "term"] for place, items in sums.items()}
+    unknown = lu.position[order.permutation]  # of each species, species in elimination order
+    sums_of = {(int(unknown[i]), int(unknown[j])): _merged(items, number) for (i, j), items in plain.items() if items}
+    for (i, f), items in products.items():
+        sums_of[int(unknown[i]), int(lu.position[n + len(groups) + f])] = _merged(items, number)
+    partial_at = {
+        (int(lu.position[n + len(groups) + f]), int(lu.position[n + o])): place
+        for place, (f, o) in enumerate(functions.partials) if o >= 0
+    }  # fmt: skip
+    weight_at = {
+        (int(lu.position[n + o]), int(lu.position[i])): w for o, group in enumerate(groups) for i, w in group
+    }  # fmt: skip
+    places = sorted({*sums_of, *partial_at, *weight_at})
+    entry_of = {place: e for e, place in enumerate(places)}
+    system_sum_pointer, system_summed = ragged(sums_of.values())
+    unknown_species = np.full(n_unknowns, -1, np.int32)
+    unknown_species[unknown] = np.arange(n)
     dynamic = [k for k, function in enumerate(rates.function) if function >= 0]
     tables = Tables(
         n_species=n, n_plain=n_plain,
@@ -566,9 +602,32 @@ def build_tables(network: ReactionNetwork, functions: RateFunctions, rates: Rate
         observable_pointer=observable_pointer, observable=table(i for i, _ in observed),
         observable_weight=np.array([w for _, w in observed], float),
         n_functions=functions.n_rates,
+        unknown_species=unknown_species, algebraic=table(lu.position[n:]),
+        system_pointer=table(np.searchsorted(np.array([i for i, _ in places]), np.arange(n_unknowns + 1))),
+        system_column=table(j for _, j in places),
+        system_entry=table(entry_of[place] for place in sums_of), system_sum_pointer=system_sum_pointer,
+        system_sum_term=table(m for m, _ in system_summed), system_sum_by=np.array([c for _, c in system_summed], float),
+        partial_entry=table(entry_of[place] for place in partial_at), partial=table(partial_at.values()),
+        weight_entry=table(entry_of[place] for place in weight_at), weight=np.array(list(weight_at.values()), float),
+        drift_species=table(d[0] for d in drifts), drift_by=np.array([d[1] for d in drifts], float),
+        drift_partial=table(d[2] for d in drifts), drift_term=table(term_place[d[3]] for d in drifts),
         lu_pointer=table(lu.pointer), lu_diagonal=table(lu.diagonal), lu_column=table(lu.columns), n_tail=lu.n_tail,
     )  # fmt: skip
-    return tables, lu
+    return tables, order
+
+
+def _system_pattern(
+    n: int, reactions: list[Any], changes: list[dict[int, float]], function_of: list[int], functions: RateFunctions,
+    groups: list[Any],
+) -> set[tuple[int, int]]:  # fmt: skip
+    """Return the places of the linear system of a step; unknowns are species, then observables, then functions."""
+    first = n + len(groups)
+    pattern = {(n + o, i) for o, group in enumerate(groups) for i, _ in group}
+    pattern |= {(first + f, n + o) for f, o in functions.partials if o >= 0}
+    for reaction, change, function in zip(reactions, changes, function_of, strict=True):
+        sources = [*reaction.reactants, *([first + function] if function >= 0 else [])]
+        pattern.update((i, j) for i in change for j in sources)
+    return pattern
 
 
 def _merged(items: list[tuple[tuple[str, int], float]], number: Callable[[str, int], int]) -> list[tuple[int, float]]:

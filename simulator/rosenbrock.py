@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .kernel_cache import kernel
-from .kernels import Tables, evaluate_partials, jacobian, rhs, turnover, update_rates
+from .kernels import Tables, evaluate_partials, linear_system, rhs, turnover, update_rates
 from .lu import factor, put, residual, solve
 from .simd import WIDTH, absolute, aligned, fma, larger, load, smaller, splat, store, take_next, where_less
 from .status import Status
@@ -116,6 +116,7 @@ class Workspace(NamedTuple):
     partials: Float
     terms: Float
     entries: Float
+    system: Float
     lu: Float
     y: Float
     y_new: Float
@@ -151,21 +152,25 @@ def method_of(tableau: RosenbrockTableau) -> Method:
 def workspace_for(tables: Tables, n_rates: int, n_values: int, n_partials: int, n_stages: int) -> Workspace:
     """Return scratch arrays that fit the network and the method."""
     n = tables.n_species
+    n_unknowns = len(tables.unknown_species)
     n_terms = len(tables.term_rate) + len(tables.chain_partial)
 
     def lanes(rows: int) -> Float:
         return aligned(max(rows, 1), WIDTH)
 
     work = Workspace(
-        k=lanes(n_rates), values=lanes(n_values), x=lanes(len(tables.observable_pointer)),
+        k=lanes(n_rates + 1), values=lanes(n_values), x=lanes(len(tables.observable_pointer)),
         function_values=lanes(tables.n_functions), partials=lanes(n_partials), terms=lanes(n_terms),
-        entries=lanes(len(tables.jacobian_column)), lu=lanes(len(tables.lu_column)), y=lanes(n + 1), y_new=lanes(n + 1),
-        slope=lanes(n), dfdt=lanes(n), scratch=lanes(n), right=lanes(n), u=lanes(n_stages * n),
+        entries=lanes(len(tables.jacobian_column)), system=lanes(len(tables.system_column)),
+        lu=lanes(len(tables.lu_column) + n_unknowns), y=lanes(n + 1), y_new=lanes(n + 1),
+        slope=lanes(n), dfdt=lanes(n), scratch=lanes(n_unknowns), right=lanes(n), u=lanes(n_stages * n),
         interpolants=lanes(3 * n), lane=lanes(12),
         run=np.full(WIDTH, -1, np.int64), state=np.zeros((WIDTH, 2), np.int64),
         floor=np.full(1, -np.inf), start=np.zeros(1),
     )  # fmt: skip
     work.y[n] = work.y_new[n] = 1.0
+    work.k[n_rates] = 1.0
+    work.system[tables.weight_entry] = tables.weight[:, None]
     return work
 
 
@@ -264,7 +269,7 @@ def refill(tables, output, settings, runs, w):
         if w.run[lane] >= 0:
             busy += 1
         else:
-            for j in range(w.k.shape[0]):
+            for j in range(w.k.shape[0] - 1):  # the last row holds ones
                 w.k[j, lane] = 0.0
             for j in range(w.values.shape[0]):
                 w.values[j, lane] = 1.0
@@ -395,7 +400,7 @@ def stages(tables, method, rates_address, w):
                 store(u, i, fma(weight, load(w.dfdt, i), right))
         solve(tables, w.lu, u)
         if s == 0:  # one residual per factorisation
-            residual(tables, w.entries, w.lane[SHIFT : SHIFT + 1], u, w.right, w.scratch, w.lane[SIZE : SIZE + 1])
+            residual(tables, w.system, w.lane[SHIFT : SHIFT + 1], w.lu, u, w.right, w.scratch, w.lane[SIZE : SIZE + 1])
             refine = False
             for lane in range(WIDTH):
                 if w.run[lane] >= 0 and not w.lane[SIZE, lane] <= REFINE_ABOVE:
@@ -406,7 +411,7 @@ def stages(tables, method, rates_address, w):
                     if not w.lane[SIZE, lane] <= REFINE_ABOVE:
                         for i in range(n):
                             u[i, lane] += w.scratch[i, lane]
-                residual(tables, w.entries, w.lane[SHIFT : SHIFT + 1], u, w.right, w.scratch, w.lane[SIZE : SIZE + 1])
+                residual(tables, w.system, w.lane[SHIFT : SHIFT + 1], w.lu, u, w.right, w.scratch, w.lane[SIZE : SIZE + 1])
 
 
 @kernel
@@ -571,8 +576,8 @@ def integrate(tables, method, output, settings, runs, rates_address, partials_ad
             w.lane[PER_H, lane] = 1.0 / h
         if tables.n_functions > 0:
             evaluate_partials(partials_address, w.x, w.values, w.partials)
-        jacobian(tables, w.k, w.y, w.partials, w.terms, w.entries, w.dfdt)
-        factor(tables, w.entries, w.lane[SHIFT : SHIFT + 1], w.lu, w.scratch)
+        linear_system(tables, w.k, w.y, w.partials, w.terms, w.system, w.dfdt)
+        factor(tables, w.system, w.lane[SHIFT : SHIFT + 1], w.lu, w.scratch)
         stages(tables, method, rates_address, w)
         judge(tables, method, settings, runs, w)
 
