@@ -17,6 +17,7 @@ from .expressions import TIME, array_function, names_in, parse, switches, used_b
 from .network import ReactionNetwork
 from .ordering import plan_lu
 from .rates import RateFunctions, rate_functions
+from .unrolled import unrolled
 
 if TYPE_CHECKING:
     import pysb
@@ -298,7 +299,9 @@ class CompiledModel:
     @cached_property
     def plan(self) -> tuple[Tables, Order]:
         """The network as flat tables in elimination order, and that order."""
-        return build_tables(self.network, self.rate_functions, self.rate_table)
+        tables, order = build_tables(self.network, self.rate_functions, self.rate_table)
+        code, self._code_alive = unrolled(tables)
+        return tables._replace(code=code), order
 
     # ---- for SciPy and own code ---------------------------------------------------------------------------------
 
@@ -360,14 +363,14 @@ class CompiledModel:
         f.keep_alive = keep_alive  # type: ignore[attr-defined]
         return f
 
-    def workspace(self) -> Workspace:
-        """Return scratch arrays for one thread of the integrator."""
+    def workspace(self, n_outputs: int = 0) -> Workspace:
+        """Return scratch arrays for one thread of the integrator, which keeps `n_outputs` sums of species."""
         from .rosenbrock import workspace_for
         from .tableaux import RODAS5P
 
         functions = self.rate_functions
         sizes = len(self.rate_table.column), len(functions.values), len(functions.partials)
-        return workspace_for(self.plan[0], *sizes, len(RODAS5P.a))
+        return workspace_for(self.plan[0], *sizes, len(RODAS5P.a), n_outputs)
 
     def restrict(self, conditions: Conditions) -> CompiledModel:
         """Return the model without the species and reactions that none of `conditions` can reach.
@@ -611,7 +614,8 @@ def build_tables(network: ReactionNetwork, functions: RateFunctions, rates: Rate
         weight_entry=table(entry_of[place] for place in weight_at), weight=np.array(list(weight_at.values()), float),
         drift_species=table(d[0] for d in drifts), drift_by=np.array([d[1] for d in drifts], float),
         drift_partial=table(d[2] for d in drifts), drift_term=table(term_place[d[3]] for d in drifts),
-        lu_pointer=table(lu.pointer), lu_diagonal=table(lu.diagonal), lu_column=table(lu.columns), n_tail=lu.n_tail,
+        lu_pointer=table(lu.pointer), lu_diagonal=table(lu.diagonal), lu_column=table(lu.columns),
+        n_rates=n_rates, code=np.zeros(4, np.int64), n_tail=lu.n_tail,
     )  # fmt: skip
     return tables, order
 

@@ -343,7 +343,7 @@ class _Batch:
         from . import rosenbrock
 
         address, partials = self.addresses[:2]
-        work = self.compiled.workspace()
+        work = self.compiled.workspace(len(self.readout.kept))
         if self.options.nonnegative:
             work.floor[0] = 0.0
         rosenbrock.integrate(self.tables, self.method, output, settings, runs, address, partials, work)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from .kernel_cache import kernel
 from .rates import call_rates
 from .simd import absolute, at, fma, load, splat, store, where_less
+from .unrolled import RHS, SYSTEM, call_code
 
 Float = npt.NDArray[np.float64]
 Table = npt.NDArray[np.int32]
@@ -103,6 +104,9 @@ class Tables(NamedTuple):
     lu_pointer: Table
     lu_diagonal: Table
     lu_column: Table
+    n_rates: int
+    code: npt.NDArray[np.int64]
+    """Addresses of straight-line code for a small network (see `unrolled`), or zeros."""
     n_tail: int
     """Rows and columns at the end that are stored in full."""
 
@@ -142,6 +146,9 @@ def flow(tables, k, y, r):
 @kernel
 def rhs(tables, k, y, dy):
     """Write dy/dt for rate constants `k` (n_rates, WIDTH) and amounts `y` into `dy` (n_species, WIDTH)."""
+    if tables.code[RHS] != 0:
+        call_code(tables.code, RHS, (k, y, dy))
+        return
     for i in range(tables.n_species):
         store(dy, i, 0.0)
     for r in range(tables.rate.size):
@@ -183,14 +190,19 @@ def linear_system(tables, k, y, partials, terms, system, dfdt):
     of a species, dx_i' = sum J_ij dx_j + sum v_if dx_f, dx_f = sum (df/do) dx_o, dx_o = sum w_j dx_j. A function of
     an observable of many species would fill whole columns of the Jacobian; here it fills one.
     """
-    evaluate_terms(tables, k, y, terms)
-    for q in range(tables.system_entry.size):
-        total = splat(0.0)
-        for p in range(at(tables.system_sum_pointer, q), at(tables.system_sum_pointer, q + 1)):
-            total = fma(at(tables.system_sum_by, p), load(terms, at(tables.system_sum_term, p)), total)
-        store(system, at(tables.system_entry, q), total)
-    for q in range(tables.partial_entry.size):
-        store(system, at(tables.partial_entry, q), load(partials, at(tables.partial, q)))
+    if tables.code[SYSTEM] != 0:
+        call_code(tables.code, SYSTEM, (k, y, partials, system))
+        if tables.drift_species.size > 0:
+            evaluate_terms(tables, k, y, terms)
+    else:
+        evaluate_terms(tables, k, y, terms)
+        for q in range(tables.system_entry.size):
+            total = splat(0.0)
+            for p in range(at(tables.system_sum_pointer, q), at(tables.system_sum_pointer, q + 1)):
+                total = fma(at(tables.system_sum_by, p), load(terms, at(tables.system_sum_term, p)), total)
+            store(system, at(tables.system_entry, q), total)
+        for q in range(tables.partial_entry.size):
+            store(system, at(tables.partial_entry, q), load(partials, at(tables.partial, q)))
     for i in range(tables.n_species):
         store(dfdt, i, 0.0)
     for q in range(tables.drift_species.size):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .kernel_cache import kernel
 from .simd import absolute, at, fma, larger, load, splat, store
+from .unrolled import FACTOR, SOLVE, call_code
 
 
 @kernel
@@ -123,6 +124,9 @@ def factor(tables, system, shift, lu, row):
     Gaussian elimination); those of the tail only with the pivots before it, and the tail is then factored as a full
     matrix. A zero pivot shows as a non-finite solution.
     """
+    if tables.code[FACTOR] != 0:
+        call_code(tables.code, FACTOR, (system, shift, lu))
+        return
     shifts = load(shift, 0)
     n = tables.unknown_species.size
     n_head = n - tables.n_tail
@@ -154,8 +158,11 @@ def factor(tables, system, shift, lu, row):
 def solve(tables, lu, x):
     """Solve `(shift I - J) x = b` in place: `x` (n_species, WIDTH) holds b on entry.
 
-    The rows of `lu` after the factors are work space: they end as the solution of the whole system.
+    The rows of `lu` after the factors are work space.
     """
+    if tables.code[SOLVE] != 0:
+        call_code(tables.code, SOLVE, (lu, x))
+        return
     n = tables.unknown_species.size
     z = tables.lu_column.size
     for i in range(n):

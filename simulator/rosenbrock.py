@@ -15,7 +15,7 @@ import numpy.typing as npt
 from .kernel_cache import kernel
 from .kernels import Tables, evaluate_partials, linear_system, rhs, turnover, update_rates
 from .lu import factor, put, residual, solve
-from .simd import WIDTH, absolute, aligned, fma, larger, load, smaller, splat, store, take_next, where_less
+from .simd import WIDTH, absolute, aligned, at, fma, larger, load, smaller, splat, store, take_next, where_less
 from .status import Status
 from .tableaux import RosenbrockTableau
 
@@ -126,6 +126,7 @@ class Workspace(NamedTuple):
     right: Float
     u: Float
     interpolants: Float
+    outputs: Float
     lane: Float
     """Rows: see T and following."""
     run: Index
@@ -149,7 +150,9 @@ def method_of(tableau: RosenbrockTableau) -> Method:
     return Method(t.gamma, t.a, t.c, t.dense, t.alpha, t.gamma_sums, t.error_order)
 
 
-def workspace_for(tables: Tables, n_rates: int, n_values: int, n_partials: int, n_stages: int) -> Workspace:
+def workspace_for(
+    tables: Tables, n_rates: int, n_values: int, n_partials: int, n_stages: int, n_outputs: int
+) -> Workspace:
     """Return scratch arrays that fit the network and the method."""
     n = tables.n_species
     n_unknowns = len(tables.unknown_species)
@@ -164,7 +167,7 @@ def workspace_for(tables: Tables, n_rates: int, n_values: int, n_partials: int, 
         entries=lanes(len(tables.jacobian_column)), system=lanes(len(tables.system_column)),
         lu=lanes(len(tables.lu_column) + n_unknowns), y=lanes(n + 1), y_new=lanes(n + 1),
         slope=lanes(n), dfdt=lanes(n), scratch=lanes(n_unknowns), right=lanes(n), u=lanes(n_stages * n),
-        interpolants=lanes(3 * n), lane=lanes(12),
+        interpolants=lanes(3 * n), outputs=lanes(5 * n_outputs), lane=lanes(12),
         run=np.full(WIDTH, -1, np.int64), state=np.zeros((WIDTH, 2), np.int64),
         floor=np.full(1, -np.inf), start=np.zeros(1),
     )  # fmt: skip
@@ -183,31 +186,54 @@ def slope_at(tables, rates_address, w, t_row, y, dy):
 
 
 @kernel
-def keep_outputs(output, runs, w, run, lane, t, h, reach):
-    """Write the outputs of one run that lie in its step of size h from t, by the method's interpolation.
-
-    `reach` is the end of the step as the caller knows it: t + h may round to just below the end of the interval. A
-    step of no size writes what is due at the start.
-    """
-    n = w.slope.shape[0]
+def keep_start(output, runs, w, run, lane):
+    """Write the outputs of one run that are due at the very start of the interval."""
     io = runs.next_output[run]
-    while io < output.times.size and output.times[io] <= reach:
-        theta = min((output.times[io] - t) / h, 1.0) if h > 0.0 else 0.0
-        if output.times[io] == reach and h > 0.0:
-            theta = 1.0
+    while io < output.times.size and output.times[io] <= 0.0:
         for o in range(output.pointer.size - 1):
             total = 0.0
             for q in range(output.pointer[o], output.pointer[o + 1]):
-                i = output.species[q]
-                value = w.y[i, lane]
-                if theta == 1.0:
-                    value = w.y_new[i, lane]
-                elif theta > 0.0:
-                    inner = w.interpolants[n + i, lane] + theta * w.interpolants[2 * n + i, lane]
-                    inner = w.interpolants[i, lane] + theta * inner
-                    value = (1.0 - theta) * value + theta * (w.y_new[i, lane] + (1.0 - theta) * inner)
-                total += output.weight[q] * value
+                total += output.weight[q] * w.y[output.species[q], lane]
             runs.kept[run, io, o] = total
+        io += 1
+    runs.next_output[run] = io
+
+
+@kernel
+def project(output, w, n):
+    """Write what the outputs need of the latest step into `w.outputs`: five rows each, the sums over their species of
+    y, y_new and the three rows of `w.interpolants`."""
+    for o in range(output.pointer.size - 1):
+        y, y_new, k1, k2, k3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0), splat(0.0)
+        for q in range(output.pointer[o], output.pointer[o + 1]):
+            i, weight = at(output.species, q), splat(at(output.weight, q))
+            y, y_new = fma(weight, load(w.y, i), y), fma(weight, load(w.y_new, i), y_new)
+            k1 = fma(weight, load(w.interpolants, i), k1)
+            k2 = fma(weight, load(w.interpolants, n + i), k2)
+            k3 = fma(weight, load(w.interpolants, 2 * n + i), k3)
+        store(w.outputs, 5 * o, y)
+        put(w.outputs, 5 * o + 1, (y_new, k1, k2, k3))
+
+
+@kernel
+def keep_outputs(output, runs, w, run, lane, t, h, reach):
+    """Write the outputs of one run that lie in its step of size h from t, by the method's interpolation.
+
+    `reach` is the end of the step as the caller knows it: t + h may round to just below the end of the interval.
+    `project` comes before.
+    """
+    io = runs.next_output[run]
+    while io < output.times.size and output.times[io] <= reach:
+        theta = min((output.times[io] - t) / h, 1.0)
+        if output.times[io] == reach:
+            theta = 1.0
+        rest = 1.0 - theta
+        for o in range(output.pointer.size - 1):
+            inner = w.outputs[5 * o + 3, lane] + theta * w.outputs[5 * o + 4, lane]
+            inner = w.outputs[5 * o + 2, lane] + theta * inner
+            runs.kept[run, io, o] = rest * w.outputs[5 * o, lane] + theta * (
+                w.outputs[5 * o + 1, lane] + rest * inner
+            )
         io += 1
     runs.next_output[run] = io
 
@@ -261,7 +287,7 @@ def refill(tables, output, settings, runs, w):
             runs.started[run] = runs.clock[0] - runs.elapsed[run]
             load_run(tables, settings, runs, w, run, lane)
             w.run[lane] = run
-            keep_outputs(output, runs, w, run, lane, 0.0, 0.0, 0.0)
+            keep_start(output, runs, w, run, lane)
             if settings.span <= 0.0:
                 end_run(tables, runs, w, lane, OK)
                 continue
@@ -596,6 +622,7 @@ def integrate(tables, method, output, settings, runs, rates_address, partials_ad
                 wanted = wanted or output.times[runs.next_output[run]] <= reach
         if wanted:
             interpolate(method, w, n)
+            project(output, w, n)
         for lane in range(WIDTH):
             run = w.run[lane]
             if run < 0:
