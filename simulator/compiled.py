@@ -363,7 +363,7 @@ class CompiledModel:
         f.keep_alive = keep_alive  # type: ignore[attr-defined]
         return f
 
-    def workspace(self, n_outputs: int = 0) -> Workspace:
+    def workspace(self, n_outputs: int) -> Workspace:
         """Return scratch arrays for one thread of the integrator, which keeps `n_outputs` sums of species."""
         from .rosenbrock import workspace_for
         from .tableaux import RODAS5P
@@ -438,7 +438,7 @@ class CompiledModel:
         if p.shape != (self.n_parameters,):
             raise InputError(f"parameters have shape {p.shape}, expected ({self.n_parameters},)")
         values = self.values(p)
-        work = self.workspace()
+        work = self.workspace(0)
         work.lane[rosenbrock.T] = t
         work.y[: self.n_species] = y[self.plan[1].permutation, None]
         work.k[: len(self.rate_table.column)] = self.rate_constants(values)[0][:, None]

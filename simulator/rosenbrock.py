@@ -231,9 +231,7 @@ def keep_outputs(output, runs, w, run, lane, t, h, reach):
         for o in range(output.pointer.size - 1):
             inner = w.outputs[5 * o + 3, lane] + theta * w.outputs[5 * o + 4, lane]
             inner = w.outputs[5 * o + 2, lane] + theta * inner
-            runs.kept[run, io, o] = rest * w.outputs[5 * o, lane] + theta * (
-                w.outputs[5 * o + 1, lane] + rest * inner
-            )
+            runs.kept[run, io, o] = rest * w.outputs[5 * o, lane] + theta * (w.outputs[5 * o + 1, lane] + rest * inner)
         io += 1
     runs.next_output[run] = io
 
@@ -437,7 +435,9 @@ def stages(tables, method, rates_address, w):
                     if not w.lane[SIZE, lane] <= REFINE_ABOVE:
                         for i in range(n):
                             u[i, lane] += w.scratch[i, lane]
-                residual(tables, w.system, w.lane[SHIFT : SHIFT + 1], w.lu, u, w.right, w.scratch, w.lane[SIZE : SIZE + 1])
+                residual(
+                    tables, w.system, w.lane[SHIFT : SHIFT + 1], w.lu, u, w.right, w.scratch, w.lane[SIZE : SIZE + 1]
+                )
 
 
 @kernel

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import llvmlite
@@ -62,8 +61,9 @@ def unrolled(tables: Tables) -> tuple[npt.NDArray[np.int64], Any]:
     """Return the addresses of the four functions of a network, and what keeps them alive; `NONE` if it is too large."""
     if _operations(tables) > MOST_OPERATIONS:
         return NONE, None
-    engine = _load(_object_code(tables))
-    return np.array([engine.get_function_address(name) for name in _NAMES], np.int64), engine
+    code = _object_code(tables)
+    engine = _load(code)
+    return np.array([engine.get_function_address(name) for name in _NAMES], np.int64), (engine, code)
 
 
 def _operations(tables: Tables) -> int:
@@ -240,8 +240,8 @@ def _list(pointer: npt.NDArray[np.int32], content: npt.NDArray[np.int32], i: int
 # ---- machine code -------------------------------------------------------------------------------------------------
 
 
-@cache
 def _machine() -> Any:
+    """Return a target for this CPU; each engine keeps its own."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_default_triple()

@@ -24,8 +24,9 @@ def planned(n: int, density: float, seed: int) -> tuple[Tables, np.ndarray, Simp
     entry_rows = np.array([i for i, _ in inner], np.int64)
     empty = {name: np.zeros(0, np.int32) for name in Tables._fields}
     tables = Tables(**{**empty, "n_species": n, "n_tail": plan.n_tail,
-                       "jacobian_pointer": np.searchsorted(entry_rows, np.arange(n + 1)).astype(np.int32),
-                       "jacobian_column": np.array([j for _, j in inner], np.int32),
+                       "system_pointer": np.searchsorted(entry_rows, np.arange(n + 1)).astype(np.int32),
+                       "unknown_species": np.arange(n, dtype=np.int32), "code": np.zeros(4, np.int64),
+                       "system_column": np.array([j for _, j in inner], np.int32),
                        "lu_pointer": plan.pointer.astype(np.int32), "lu_diagonal": plan.diagonal.astype(np.int32),
                        "lu_column": plan.columns.astype(np.int32)})  # fmt: skip
     entries = aligned(max(len(inner), 1), WIDTH)
@@ -42,7 +43,7 @@ def test_factors_solve_every_lane(n: int, density: float, seed: int) -> None:
     tables, entries, made = planned(n, density, seed)
     shift = aligned(1, WIDTH)
     shift[:] = 4.0 * n + np.arange(WIDTH)  # dominant diagonal, as a small step gives
-    factors, row, x = aligned(len(tables.lu_column), WIDTH), aligned(n, WIDTH), aligned(n, WIDTH)
+    factors, row, x = aligned(len(tables.lu_column) + tables.n_species, WIDTH), aligned(n, WIDTH), aligned(n, WIDTH)
     x[:] = right = made.rng.normal(size=(n, WIDTH))
     lu.factor(tables, entries, shift, factors, row)
     lu.solve(tables, factors, x)
@@ -54,7 +55,11 @@ def test_factors_solve_every_lane(n: int, density: float, seed: int) -> None:
 @pytest.mark.parametrize("density", [0.05, 0.3, 1.0])
 def test_a_lane_does_not_see_its_neighbours(density: float) -> None:
     tables, entries, made = planned(30, density, 1)
-    shift, factors, row = aligned(1, WIDTH), aligned(len(tables.lu_column), WIDTH), aligned(30, WIDTH)
+    shift, factors, row = (
+        aligned(1, WIDTH),
+        aligned(len(tables.lu_column) + tables.n_species, WIDTH),
+        aligned(30, WIDTH),
+    )
     shift[:] = 100.0
     x = aligned(30, WIDTH)
     x[:] = made.rng.normal(size=(30, WIDTH))
