@@ -293,7 +293,10 @@ class _Batch:
         base = self.conditions.parameters[rows]
         status, counts = self.status[rows], self.counts[rows]
         status[:] = int(Status.RUNNING)
-        kept = np.full((len(base), len(self.times), len(self.readout.kept)), np.nan)
+        if self.readout.expressions or self.readout.kept != self.readout.names:
+            kept = np.full((len(base), len(self.times), len(self.readout.kept)), np.nan)
+        else:
+            kept = self.values[rows]
         next_output = np.zeros(len(base), np.int64)
         y = np.zeros((len(base), self.compiled.n_species))
         for number, interval in enumerate(self.intervals):
@@ -332,7 +335,8 @@ class _Batch:
                 self.reached[rows] = np.where(alive, interval.end, np.nan)
             if np.isinf(self.times[0]):  # steady state: the end is the output
                 self._keep_end(kept, y, next_output, alive)
-            self._complete(rows, kept, first, next_output, values)
+            if kept.base is not self.values:
+                self._complete(rows, kept, first, next_output, values)
             if number < len(self.intervals) - 1:
                 status[alive] = int(Status.RUNNING)
         inner = self.order.permutation

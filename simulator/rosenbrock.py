@@ -201,8 +201,10 @@ def keep_start(output, runs, w, run, lane):
 
 @kernel
 def project(output, w, n):
-    """Write what the outputs need of the latest step into `w.outputs`: five rows each, the sums over their species of
-    y, y_new and the three rows of `w.interpolants`."""
+    """Write what the outputs need of the latest step into `w.outputs`, five rows each.
+
+    They are sums over the species of an output: of y, of y_new and of the three rows of `w.interpolants`.
+    """
     for o in range(output.pointer.size - 1):
         y, y_new, k1, k2, k3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0), splat(0.0)
         for q in range(output.pointer[o], output.pointer[o + 1]):
@@ -424,7 +426,8 @@ def stages(tables, method, rates_address, w):
                 store(u, i, fma(weight, load(w.dfdt, i), right))
         solve(tables, w.lu, u)
         if s == 0:  # one residual per factorisation
-            residual(tables, w.system, w.lane[SHIFT : SHIFT + 1], w.lu, u, w.right, w.scratch, w.lane[SIZE : SIZE + 1])
+            shift, size = w.lane[SHIFT : SHIFT + 1], w.lane[SIZE : SIZE + 1]
+            residual(tables, w.system, shift, w.lu, u, w.right, w.scratch, size)
             refine = False
             for lane in range(WIDTH):
                 if w.run[lane] >= 0 and not w.lane[SIZE, lane] <= REFINE_ABOVE:
