@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,10 @@ from . import network as networks
 from .errors import InputError, unknown_name
 from .expressions import TIME, array_function, names_in, parse, switches, used_by
 from .network import ReactionNetwork
-from .ordering import LUPattern, plan_lu
+from .ordering import LUPattern
 from .rates import RateFunctions, rate_functions
+from .tables import FUNCTION, NUMBER, RateTable
+from .tables import plan as plan_of
 
 if TYPE_CHECKING:
     import pysb
@@ -298,7 +300,7 @@ class CompiledModel:
     @cached_property
     def plan(self) -> tuple[Tables, LUPattern]:
         """The network as flat tables in elimination order, and that order."""
-        return build_tables(self.network, self.rate_functions, self.rate_table)
+        return plan_of(self.network, self.rate_functions, self.rate_table)
 
     # ---- for SciPy and own code ---------------------------------------------------------------------------------
 
@@ -447,143 +449,3 @@ def _quietly(function: Callable[[Any], list[Float]], argument: Float | None) -> 
     """Evaluate parameter expressions; what is not finite becomes a status of the run, not a warning."""
     with np.errstate(all="ignore"):
         return function(argument)
-
-
-class RateTable(NamedTuple):
-    """Distinct rate constants: column of the values (or NUMBER, or FUNCTION), factor, and rate function if any."""
-
-    of_reaction: npt.NDArray[np.int64]
-    column: npt.NDArray[np.int64]
-    factor: Float
-    function: npt.NDArray[np.int64]
-
-
-NUMBER, FUNCTION = -1, -2
-"""Columns of `RateTable` that are none: the factor alone, and the value of a rate function."""
-
-
-def build_tables(network: ReactionNetwork, functions: RateFunctions, rates: RateTable) -> tuple[Tables, LUPattern]:
-    """Return the network as flat tables in elimination order, and that order."""
-    from .kernels import Tables
-
-    n = len(network.species)
-    # reactions of order two or less first; a stable sort, so that the order is a function of the network alone
-    by_order = sorted(range(len(network.reactions)), key=lambda r: len(network.reactions[r].reactants) > 2)
-    reactions = [network.reactions[r] for r in by_order]
-    rate_of = [int(rates.of_reaction[r]) for r in by_order]
-    function_of = [int(rates.function[k]) for k in rate_of]
-    changes = [_net_change(reaction.reactants, reaction.products, network.fixed) for reaction in reactions]
-    groups = [network.observables[name] for name in functions.observables]
-    partials_of: dict[int, list[tuple[int, int]]] = {}
-    for place, (function, observable) in enumerate(functions.partials):
-        partials_of.setdefault(function, []).append((place, observable))
-
-    # ---- pattern of the Jacobian: reactants, and species of the observables in the rate
-    pattern: set[tuple[int, int]] = set()
-    for reaction, change, function in zip(reactions, changes, function_of, strict=True):
-        sources = set(reaction.reactants)
-        for _, observable in partials_of.get(function, ()):
-            if observable >= 0:
-                sources.update(i for i, _ in groups[observable])
-        pattern.update((i, j) for i in change for j in sources)
-    rows = np.array([i for i, _ in pattern], np.int64)
-    columns = np.array([j for _, j in pattern], np.int64)
-    lu = plan_lu(n, rows, columns)
-    at = lu.position
-    entries = sorted((int(at[i]), int(at[j])) for i, j in pattern)
-    entry_rows = np.array([i for i, _ in entries], np.int64)
-
-    # ---- terms: what is added up in the entries of the Jacobian
-    terms: dict[tuple[int, tuple[int, ...]], int] = {}
-    """(rate constant, reactants that remain) -> number."""
-    chains: dict[tuple[int, float, tuple[int, ...]], int] = {}
-    """(partial derivative, factor, reactants) -> number."""
-    sums: dict[tuple[int, int], list[tuple[tuple[str, int], float]]] = {entry: [] for entry in entries}
-    by_time: list[tuple[int, int, float]] = []
-    for reaction, change, k, function in zip(reactions, changes, rate_of, function_of, strict=True):
-        reactants = tuple(sorted(int(at[i]) for i in reaction.reactants))
-        for j in set(reactants):
-            remaining = list(reactants)
-            remaining.remove(j)
-            times = reactants.count(j)
-            term = terms.setdefault((k, tuple(remaining)), len(terms))
-            for i, by in change.items():
-                sums[int(at[i]), j].append((("term", term), by * times))
-        for place, observable in partials_of.get(function, ()):
-            chain = chains.setdefault((place, float(rates.factor[k]), reactants), len(chains))
-            for i, by in change.items():
-                if observable < 0:
-                    by_time.append((int(at[i]), chain, by))
-                else:
-                    for j, w in groups[observable]:
-                        sums[int(at[i]), int(at[j])].append((("chain", chain), by * w))
-    ordered = sorted(terms, key=lambda key: len(key[1]) > 2)
-    term_place = {terms[key]: m for m, key in enumerate(ordered)}
-
-    def number(kind: str, index: int) -> int:
-        return term_place[index] if kind == "term" else len(ordered) + index
-
-    def table(sequence: Any) -> npt.NDArray[np.int32]:
-        return np.array(list(sequence), np.int32)
-
-    def pair(reactants: tuple[int, ...], which: int) -> int:
-        return reactants[which] if len(reactants) > which else n
-
-    def ragged(lists: Any) -> tuple[npt.NDArray[np.int32], list[Any]]:
-        lists = [list(items) for items in lists]
-        return table([0, *np.cumsum([len(items) for items in lists])]), [item for items in lists for item in items]
-
-    orders = [tuple(int(at[i]) for i in reaction.reactants) for reaction in reactions]
-    n_plain = sum(len(order) <= 2 for order in orders)
-    n_plain_terms = sum(len(key[1]) <= 2 for key in ordered)
-    further_pointer, further = ragged(order[2:] for order in orders[n_plain:])
-    change_pointer, changed = ragged(((at[i], by) for i, by in change.items()) for change in changes)
-    term_further_pointer, term_further = ragged(key[1][2:] for key in ordered[n_plain_terms:])
-    chain_further_pointer, chain_further = ragged(key[2][2:] for key in chains)
-    sum_pointer, summed = ragged(_merged(sums[entry], number) for entry in entries)
-    observable_pointer, observed = ragged(((at[i], w) for i, w in group) for group in groups)
-    dynamic = [k for k, function in enumerate(rates.function) if function >= 0]
-    tables = Tables(
-        n_species=n, n_plain=n_plain,
-        rate=table(rate_of), first=table(pair(o, 0) for o in orders), second=table(pair(o, 1) for o in orders),
-        further_pointer=further_pointer, further=table(further),
-        change_pointer=change_pointer, change=table(i for i, _ in changed),
-        change_by=np.array([by for _, by in changed], float),
-        n_plain_terms=n_plain_terms,
-        term_rate=table(key[0] for key in ordered), term_first=table(pair(key[1], 0) for key in ordered),
-        term_second=table(pair(key[1], 1) for key in ordered),
-        term_further_pointer=term_further_pointer, term_further=table(term_further),
-        chain_partial=table(key[0] for key in chains), chain_factor=np.array([key[1] for key in chains], float),
-        chain_first=table(pair(key[2], 0) for key in chains), chain_second=table(pair(key[2], 1) for key in chains),
-        chain_further_pointer=chain_further_pointer, chain_further=table(chain_further),
-        jacobian_pointer=table(np.searchsorted(entry_rows, np.arange(n + 1))),
-        jacobian_column=table(j for _, j in entries),
-        sum_pointer=sum_pointer, sum_term=table(m for m, _ in summed), sum_by=np.array([c for _, c in summed], float),
-        time_species=table(t[0] for t in by_time), time_term=table(t[1] for t in by_time),
-        time_by=np.array([t[2] for t in by_time], float),
-        dynamic_rate=table(dynamic), dynamic_function=table(rates.function[dynamic]),
-        dynamic_factor=rates.factor[dynamic],
-        observable_pointer=observable_pointer, observable=table(i for i, _ in observed),
-        observable_weight=np.array([w for _, w in observed], float),
-        n_functions=functions.n_rates,
-        lu_pointer=table(lu.pointer), lu_diagonal=table(lu.diagonal), lu_column=table(lu.columns), n_tail=lu.n_tail,
-    )  # fmt: skip
-    return tables, lu
-
-
-def _merged(items: list[tuple[tuple[str, int], float]], number: Callable[[str, int], int]) -> list[tuple[int, float]]:
-    """Return (term number, coefficient) pairs in order, equal terms added up and zeros left out."""
-    total: dict[int, float] = {}
-    for (kind, index), by in items:
-        m = number(kind, index)
-        total[m] = total.get(m, 0.0) + by
-    return [(m, by) for m, by in sorted(total.items()) if by]
-
-
-def _net_change(reactants: tuple[int, ...], products: tuple[int, ...], fixed: tuple[bool, ...]) -> dict[int, float]:
-    change: dict[int, float] = {}
-    for i in reactants:
-        change[i] = change.get(i, 0.0) - 1.0
-    for i in products:
-        change[i] = change.get(i, 0.0) + 1.0
-    return {i: by for i, by in change.items() if by and not fixed[i]}
