@@ -39,7 +39,8 @@ def compile_model(
     Parameters
     ----------
     source
-        A PySB model (BioNetGen generates its network unless it is cached), a network, or the path of a `.net` file.
+        A PySB model or the path of a `.bngl` file (BioNetGen generates the network unless it is cached), the path of a
+        `.net` file, or a network.
     cache
         Keep and use the generated network in the user's cache folder.
     units
@@ -55,12 +56,12 @@ def compile_model(
     if isinstance(source, ReactionNetwork):
         network = source
     elif isinstance(source, (str, Path)):
-        network = networks.read_net(source)
+        network = networks.read_model(source, cache=cache)
     elif networks.is_pysb_model(source):
         network = networks.from_pysb(source, cache=cache)
     else:
         raise InputError(
-            f"cannot compile {type(source).__name__}: expected a pysb.Model, a ReactionNetwork or a .net file's path"
+            f"cannot compile {type(source).__name__}: expected a pysb.Model, a ReactionNetwork or the path of a .net or .bngl file"
         )
     return CompiledModel(network, units or {})
 

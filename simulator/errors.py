@@ -17,6 +17,10 @@ class UnknownNameError(InputError, KeyError):
         return str(self.args[0])
 
 
+class ModelNotice(UserWarning):
+    """A part of a model file, which does not belong to the model itself, is left out."""
+
+
 class MissingBioNetGenError(InputError):
     """A rule-based model needs network generation and BioNetGen is not installed."""
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from helpers import decay, example, net, saturating
 
-from residuum.simulator import InputError, MissingBioNetGenError, UnknownNameError, compile_model, network, parse_net
+from residuum.simulator import InputError, MissingBioNetGenError, UnknownNameError, bngl, compile_model, network, parse_net
 from residuum.simulator.expressions import evaluate, substitute
 
 if TYPE_CHECKING:
@@ -229,27 +229,27 @@ def test_a_model_without_initials_observables_or_rules_is_refused_before_any_wor
 def test_without_bionetgen_the_error_says_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(network, "find_bionetgen", lambda: None)
-    monkeypatch.setattr(network, "writable_folder", lambda kind: tmp_path)
+    monkeypatch.setattr(bngl, "find_bionetgen", lambda: None)
+    monkeypatch.setattr(bngl, "writable_folder", lambda kind: tmp_path)
     with pytest.raises(MissingBioNetGenError, match=r'pip install "residuum\[bng\]"'):
         compile_model(example("michment"))
 
 
 def test_without_perl_the_error_says_that_perl_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(network, "_bionetgen_path", lambda: "BNG2.pl")
+    monkeypatch.setattr(bngl, "_bionetgen_path", lambda: "BNG2.pl")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(network, "writable_folder", lambda kind: tmp_path)
-    assert network.missing_for_bionetgen() == "Perl" and network.find_bionetgen() is None
+    monkeypatch.setattr(bngl, "writable_folder", lambda kind: tmp_path)
+    assert bngl.missing_for_bionetgen() == "Perl" and bngl.find_bionetgen() is None
     with pytest.raises(MissingBioNetGenError, match="needs Perl, and no perl is on the PATH"):
         compile_model(example("michment"))
-    monkeypatch.setattr(network, "_bionetgen_path", lambda: None)
-    assert network.missing_for_bionetgen() == "BioNetGen"
+    monkeypatch.setattr(bngl, "_bionetgen_path", lambda: None)
+    assert bngl.missing_for_bionetgen() == "BioNetGen"
 
 
 def test_a_network_is_generated_once(bionetgen: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(network, "writable_folder", lambda kind: tmp_path)
+    monkeypatch.setattr(bngl, "writable_folder", lambda kind: tmp_path)
     first = compile_model(example("michment"))
-    monkeypatch.setattr(network, "generate_net", lambda model: pytest.fail("generated again"))
+    monkeypatch.setattr(bngl, "run_bionetgen", lambda *_: pytest.fail("generated again"))
     second = compile_model(example("michment"))
     assert first.hash == second.hash and len(list(tmp_path.iterdir())) == 1
 
@@ -258,7 +258,7 @@ def test_a_network_is_generated_once(bionetgen: str, monkeypatch: pytest.MonkeyP
 def test_a_damaged_cache_entry_is_rebuilt_with_a_notice(
     bionetgen: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(network, "writable_folder", lambda kind: tmp_path)
+    monkeypatch.setattr(bngl, "writable_folder", lambda kind: tmp_path)
     good = compile_model(example("michment"))
     (entry,) = tmp_path.iterdir()
     entry.write_text(entry.read_text().replace("kcat", "kcta", 1))
