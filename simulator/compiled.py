@@ -100,13 +100,13 @@ class CompiledModel:
 
     def _read_parameters(self) -> None:
         """Split parameters into free numbers and expressions of them; functions of parameters alone join these."""
-        trees = {name: parse(text) for name, text in self.network.parameters.items()}
+        trees = _parsed("parameter", self.network.parameters.items())
         free = {name: tree for name, tree in trees.items() if not names_in(tree)}
         values = _quietly(array_function(free.values(), {}, "v"), None)
         self.parameters = tuple(free)
         self.nominal = np.array(values, float).reshape(len(free))
         self.nominal.setflags(write=False)  # shared by all who use the model
-        functions = {name: parse(text) for name, text in self.network.functions.items()}
+        functions = _parsed("function", self.network.functions.items())
         varying = set(self.network.observables) | {TIME}
         # a function is state-dependent if it sees an observable, time, or a function that is
         dynamic: set[str] = set()
@@ -131,6 +131,8 @@ class CompiledModel:
         waiting = {name: names_in(tree) - known for name, tree in expressions.items()}
         for name, needed in waiting.items():
             if missing := sorted(needed - expressions.keys()):
+                if missing[0].lower() in ("nan", "inf", "infinity"):
+                    raise InputError(f"{name!r} is {missing[0]!r} or made of it; expected a finite number")
                 raise unknown_name(f"name in the expression {name!r}:", missing[0], sorted({*known, *also_known}))
         order: dict[str, ast.expr] = {}
         while waiting:
@@ -164,7 +166,7 @@ class CompiledModel:
         return len(self._timed) > 1
 
     def _read_initials(self) -> None:
-        trees = [parse(text) for text in self.network.initials]
+        trees = list(_parsed("initial amount of", zip(self.species, self.network.initials, strict=True)).values())
         for species, tree in zip(self.species, trees, strict=True):
             if unknown := sorted(names_in(tree) - self._value_index.keys()):
                 raise unknown_name(f"parameter in the initial amount of {species}:", unknown[0], self._value_index)
@@ -444,6 +446,17 @@ class CompiledModel:
         work.k[: len(self.rate_table.column)] = self.rate_constants(values)[0][:, None]
         work.values[: len(self.rate_functions.values)] = self.function_values(values)[0][:, None]
         return work
+
+
+def _parsed(kind: str, texts: Iterable[tuple[str, str]]) -> dict[str, ast.expr]:
+    """Return the trees of expressions by name; an error names the quantity whose expression cannot be read."""
+    trees = {}
+    for name, text in texts:
+        try:
+            trees[name] = parse(text)
+        except InputError as error:
+            raise InputError(f"{kind} {name!r}: {error}") from None
+    return trees
 
 
 def _quietly(function: Callable[[Any], list[Float]], argument: Float | None) -> list[Float]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .bngl import generated_net
 from .cache import content_hash
-from .errors import InputError
+from .errors import InputError, nearest
 from .expressions import RESERVED
 
 if TYPE_CHECKING:
@@ -193,7 +193,8 @@ def _reaction(line: str, parameters: dict[str, str], functions: dict[str, str], 
     else:
         rate, factor = match["name"], float(match["factor"] or 1)
         if rate not in parameters and rate not in functions:
-            raise InputError(f"{name}: the rate {rate!r} in {line!r} is neither a parameter nor a function")
+            hint = nearest(rate, [*parameters, *functions])
+            raise InputError(f"{name}: {hint}the rate {rate!r} in {line!r} is neither a parameter nor a function")
     try:
         reactants, products = (tuple(int(i) - 1 for i in side.split(",") if i != "0") for side in fields[1:3])
     except ValueError:
