@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .compiled import CompiledModel, compile_model
     from .ensemble import SolverOptions, simulate, steady_state
-    from .errors import InputError, MissingBioNetGenError, UnknownNameError
+    from .errors import InputError, MissingBioNetGenError, ModelNotice, UnknownNameError
     from .matrix import DoseAxis, dose_matrix
-    from .network import ReactionNetwork, from_pysb, parse_net, read_net
+    from .network import ReactionNetwork, from_bngl, from_pysb, parse_net, read_bngl, read_net
     from .protocol import Conditions, Segment
     from .result import Result
     from .status import Status
@@ -23,8 +23,9 @@ _HOME = {
     "CompiledModel": "compiled", "compile_model": "compiled",
     "DoseAxis": "matrix", "dose_matrix": "matrix",
     "SolverOptions": "ensemble", "simulate": "ensemble", "steady_state": "ensemble",
-    "InputError": "errors", "MissingBioNetGenError": "errors", "UnknownNameError": "errors",
-    "ReactionNetwork": "network", "from_pysb": "network", "parse_net": "network", "read_net": "network",
+    "InputError": "errors", "MissingBioNetGenError": "errors", "ModelNotice": "errors", "UnknownNameError": "errors",
+    "ReactionNetwork": "network", "from_bngl": "network", "from_pysb": "network", "parse_net": "network",
+    "read_bngl": "network", "read_net": "network",
     "Conditions": "protocol", "Segment": "protocol",
     "Result": "result", "Status": "status",
     "bliss_excess": "synergy", "hsa_excess": "synergy",

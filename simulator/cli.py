@@ -16,7 +16,7 @@ import numpy as np
 import typer
 
 from .cache import CacheNotice
-from .errors import InputError, unknown_name
+from .errors import InputError, ModelNotice, unknown_name
 from .words import FIGURES, load_model, read_doses, read_file, read_folder, read_settings, read_times
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def main() -> None:
     """Run the command line; wrong input ends with one line on standard error and exit code 2."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", CacheNotice)
+        warnings.simplefilter("always", ModelNotice)
         warnings.showwarning = _note
         try:
             code = app(standalone_mode=False)
@@ -71,8 +72,8 @@ def _note(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
     line: str | None = None,
 ) -> None:  # fmt: skip
-    """Show a notice about the cache as one line, any other warning as Python does."""
-    if issubclass(category, CacheNotice):
+    """Show a notice about the cache or the model file as one line, any other warning as Python does."""
+    if issubclass(category, (CacheNotice, ModelNotice)):
         _say(f"note: {message}")
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
@@ -178,7 +179,7 @@ def _available_bytes() -> float:
 def simulate(
     source: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="`aml` (shipped), FILE.net, or a PySB model as FILE.py or module."),
+        typer.Argument(metavar="MODEL", help="`aml` (shipped), FILE.net, FILE.bngl, or a PySB model as FILE.py or module."),
     ] = "aml",
     context: ContextOption = None,
     drug: Annotated[
@@ -434,7 +435,7 @@ def doctor() -> None:
     import platform
 
     from .. import __version__, aml_model
-    from . import network
+    from . import bngl
     from .cache import cache_root
     from .cache import writable_folder as cache_folder
     from .ensemble import available_threads
@@ -461,10 +462,10 @@ def doctor() -> None:
         compiled = kernels_are_cached()
     line(kept or None, "cache", f"{cache_root()}" + ("" if kept else " cannot be written: set RESIDUUM_CACHE"))
     line(compiled or None, "integrator", "compiled" if compiled else "is compiled on first use (about 20 s)")
-    helps = {"BioNetGen": f"{network.INSTALL_BIONETGEN}, and Perl on the PATH", "Perl": "install Perl"}
-    missing = network.missing_for_bionetgen()
+    helps = {"BioNetGen": f"{bngl.INSTALL_BIONETGEN}, and Perl on the PATH", "Perl": "install Perl"}
+    missing = bngl.missing_for_bionetgen()
     need = f"{missing} was not found; only new models of your own need it: {helps[missing]}" if missing else ""
-    line(None if missing else True, "BioNetGen", need or str(network.find_bionetgen()))
+    line(None if missing else True, "BioNetGen", need or str(bngl.find_bionetgen()))
     try:
         line(True, "shipped model", repr(aml_model()).strip("<>"))
     except (InputError, OSError) as error:

@@ -22,7 +22,8 @@ from .cache import CacheNotice, cache_root, content_hash, writable_folder
 F = TypeVar("F", bound=Callable[..., Any])
 HERE = Path(__file__).parent
 KERNEL_FILES = (
-    "kernel_cache.py", "kernels.py", "lu.py", "rosenbrock.py", "rates.py", "simd.py", "status.py", "unrolled.py",
+    "kernel_cache.py", "kernels.py", "lu.py", "ordering.py", "rosenbrock.py", "rates.py", "simd.py", "status.py",
+    "unrolled.py",
 )  # fmt: skip
 """Every file that holds machine code called from another; a change in any of them recompiles all."""
 
@@ -107,3 +108,8 @@ def kernel(function: F) -> F:
     operations on counters that all threads share, they took a third of the time of a small model.
     """
     return numba.njit(error_model="numpy", nogil=True, _nrt=False, cache=kernel_folder() is not None)(function)
+
+
+def allocating(function: F) -> F:
+    """Compile `function` as `kernel` does, but so that it may make arrays of its own."""
+    return numba.njit(error_model="numpy", nogil=True, cache=kernel_folder() is not None)(function)

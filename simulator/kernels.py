@@ -1,7 +1,7 @@
 """Right-hand side and Jacobian by tables, for eight trajectories at once: amounts and rate constants in, dy/dt and
 df/dy out. Machine code.
 
-Species are numbered in elimination order (`compiled.build_tables` makes the tables). Arrays of lanes have shape
+Species are numbered in elimination order (`tables.build_tables` makes the tables). Arrays of lanes have shape
 (n, WIDTH); the amounts `y` have one more row, which holds 1.0, so that every reaction of order two or less is
 `k * y[a] * y[b]`.
 """

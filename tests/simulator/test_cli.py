@@ -469,7 +469,7 @@ def test_doctor_fails_where_something_required_is_missing(
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "version", version)
-    monkeypatch.setattr("residuum.simulator.network.missing_for_bionetgen", lambda: "Perl")
+    monkeypatch.setattr("residuum.simulator.bngl.missing_for_bionetgen", lambda: "Perl")
     assert residuum("doctor") == 1
     out = capsys.readouterr().out
     assert "missing scipy" in re.sub(" +", " ", out) and "Perl was not found" in out
