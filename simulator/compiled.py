@@ -246,15 +246,19 @@ class CompiledModel:
     def values(self, parameters: npt.ArrayLike) -> Float:
         """Return free and derived values, shape (n, n_values), for parameters of shape (n, n_parameters)."""
         p = np.ascontiguousarray(np.atleast_2d(np.asarray(parameters, float)))
-        columns = [np.broadcast_to(np.asarray(c, float), len(p)) for c in _quietly(self._derive, p)]
-        return np.ascontiguousarray(np.column_stack([p, *columns]))
+        values = np.empty((len(p), len(self.parameters) + len(self.derived)))
+        values[:, : p.shape[1]] = p
+        for j, column in enumerate(_quietly(self._derive, p), start=p.shape[1]):
+            values[:, j] = column
+        return values
 
     def initial_amounts(self, parameters: npt.ArrayLike | None = None) -> Float:
         """Return the amounts at the start: (n_species,) for one parameter vector, (n, n_species) for several."""
         p = self.nominal if parameters is None else np.asarray(parameters, float)
         q = self.values(p)
-        columns = [np.broadcast_to(np.asarray(c, float), len(q)) for c in _quietly(self._start, q)]
-        amounts = np.ascontiguousarray(np.column_stack(columns))
+        amounts = np.empty((len(q), self.n_species))
+        for i, column in enumerate(_quietly(self._start, q)):
+            amounts[:, i] = column
         return amounts[0] if p.ndim == 1 else amounts
 
     def rate_constants(self, values: Float) -> Float:
