@@ -34,8 +34,10 @@ if TYPE_CHECKING:
         UnknownNameError,
         bliss_excess,
         compile_model,
+        from_bngl,
         hsa_excess,
         parse_net,
+        read_bngl,
         read_net,
         simulate,
         steady_state,
@@ -43,8 +45,8 @@ if TYPE_CHECKING:
 
 _SIMULATOR = (
     "CompiledModel", "Conditions", "InputError", "MissingBioNetGenError", "ReactionNetwork", "Result", "Segment",
-    "SolverOptions", "Status", "UnknownNameError", "bliss_excess", "compile_model", "hsa_excess", "parse_net",
-    "read_net", "simulate", "steady_state",
+    "SolverOptions", "Status", "UnknownNameError", "bliss_excess", "compile_model", "from_bngl", "hsa_excess",
+    "parse_net", "read_bngl", "read_net", "simulate", "steady_state",
 )  # fmt: skip
 
 _FITTING = ("Fit", "Problem", "fit", "read_problem")

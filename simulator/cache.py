@@ -103,7 +103,8 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]] | None:
 def write_arrays(path: Path, arrays: Mapping[str, npt.ArrayLike]) -> None:
     """Store arrays of numbers by name at `path`, as `write_checked` does a text."""
     stream = io.BytesIO()
-    np.savez(stream, **{name: np.asarray(array) for name, array in arrays.items()})
+    named: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
+    np.savez(stream, **named)
     _write(path, stream.getvalue())
 
 

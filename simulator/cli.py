@@ -179,7 +179,9 @@ def _available_bytes() -> float:
 def simulate(
     source: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="`aml` (shipped), FILE.net, FILE.bngl, or a PySB model as FILE.py or module."),
+        typer.Argument(
+            metavar="MODEL", help="`aml` (shipped), FILE.net, FILE.bngl, or a PySB model as FILE.py or module."
+        ),
     ] = "aml",
     context: ContextOption = None,
     drug: Annotated[

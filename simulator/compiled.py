@@ -61,7 +61,8 @@ def compile_model(
         network = networks.from_pysb(source, cache=cache)
     else:
         raise InputError(
-            f"cannot compile {type(source).__name__}: expected a pysb.Model, a ReactionNetwork or the path of a .net or .bngl file"
+            f"cannot compile {type(source).__name__}: expected a pysb.Model, a ReactionNetwork, or the path of a "
+            ".net or .bngl file"
         )
     return CompiledModel(network, units or {})
 

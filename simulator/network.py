@@ -23,6 +23,7 @@ from .expressions import RESERVED
 if TYPE_CHECKING:
     import pysb
 
+
 @dataclass(frozen=True)
 class Reaction:
     """One reaction of mass action, or with a rate function: species indices (repeated as they react), rate.

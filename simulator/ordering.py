@@ -1,6 +1,6 @@
 """Order of elimination: sparsity pattern of the Jacobian in, permutation and LU pattern planned once out.
 
-Rows and columns of the matrix are sets of bits, so that the fill-in of a whole row is a few machine words. Machine code.
+Rows and columns of the matrix are sets of bits, so that the fill-in of a row is a few machine words. Machine code.
 """
 
 from __future__ import annotations

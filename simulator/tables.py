@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -55,16 +55,17 @@ def plan(network: ReactionNetwork, functions: RateFunctions, rates: RateTable) -
     folder = writable_folder("plans") if len(network.species) >= LARGE else None
     if folder is None:
         return build_tables(network, functions, rates)
-    made_by = [Path(file).read_bytes() for file in (__file__, ordering.__file__)]
     fields = [*Tables._fields, *Order._fields]
-    made_of = network.hash, repr((fields, functions.observables, functions.partials, functions.n_rates))
-    path = folder / f"{content_hash(*made_by, *made_of)}.plan"
+    code = [Path(file).read_bytes() for file in (__file__, ordering.__file__)]
+    made_of = network.hash, repr((functions.observables, functions.partials, functions.n_rates))
+    path = folder / f"{content_hash(*code, repr(fields), *made_of, *(a.tobytes() for a in rates))}.plan"
     if (arrays := read_arrays(path)) is not None:
-        values = [a if a.ndim else a.item() for a in (arrays[str(i)] for i in range(len(fields)))]
+        values: list[Any] = [a if a.ndim else a.item() for a in (arrays[str(i)] for i in range(len(fields)))]
         return Tables(*values[: len(Tables._fields)]), Order(*values[len(Tables._fields) :])
-    tables, lu = build_tables(network, functions, rates)
-    write_arrays(path, {str(i): value for i, value in enumerate((*tables, *lu))})
-    return tables, lu
+    tables, order = build_tables(network, functions, rates)
+    made: list[Any] = [*tables, *order]
+    write_arrays(path, {str(i): value for i, value in enumerate(made)})
+    return tables, order
 
 
 def build_tables(network: ReactionNetwork, functions: RateFunctions, rates: RateTable) -> tuple[Tables, Order]:
@@ -290,8 +291,10 @@ def _matches(left: Index, right: Index) -> tuple[Index, Index]:
 
 
 def _numbered(*keys: Index) -> tuple[Index, Index]:
-    """Number the distinct rows of the columns `keys` as they first appear; return each row's number and, per number,
-    the first row that has it."""
+    """Number the distinct rows of the columns `keys` as they first appear.
+
+    Return each row's number and, per number, the first row that has it.
+    """
     number = np.zeros(len(keys[0]), np.int64)
     for key in keys:
         number = np.unique(number * (key.max(initial=0) + 1) + key, return_inverse=True)[1]

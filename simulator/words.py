@@ -156,7 +156,7 @@ def read_file(text: str, option: str, suffixes: Sequence[str] = ()) -> Path:
 
 
 def load_model(source: str) -> CompiledModel:
-    """Return the model that a word means: a `.net` or `.bngl` file, a Python file, or a Python module that defines `model`."""
+    """Return the model that a word means: a `.net` or `.bngl` file, or a Python file or module that defines `model`."""
     from .compiled import compile_model
 
     path = Path(source)

@@ -16,7 +16,8 @@ from residuum.simulator import cache, kernel_cache
 RUN = """
 import warnings
 warnings.simplefilter("always")
-from residuum.simulator import compile_model, parse_net, simulate
+from residuum.simulator import compile_model, parse_net, simulate, tables
+tables.LARGE = 0
 text = '''begin parameters
 1 k 1
 end parameters
@@ -97,7 +98,7 @@ def test_without_a_writable_cache_results_are_the_same_with_one_notice_per_kind(
     blocked.write_text("a file, not a folder: nothing can be made below it")
     without, with_cache = run(str(blocked)), run(str(tmp_path / "cache"))
     assert without.stdout == with_cache.stdout
-    assert without.stderr.count("cannot be written") == 2  # kernels, rates
+    assert without.stderr.count("cannot be written") == 3  # kernels, rates, plans
     assert "cannot be written" not in with_cache.stderr
 
 

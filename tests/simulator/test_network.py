@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 from helpers import decay, example, net, saturating
 
-from residuum.simulator import InputError, MissingBioNetGenError, UnknownNameError, bngl, compile_model, network, parse_net
+from residuum.simulator import (
+    InputError,
+    MissingBioNetGenError,
+    UnknownNameError,
+    bngl,
+    compile_model,
+    network,
+    parse_net,
+)
 from residuum.simulator.expressions import evaluate, substitute
 
 if TYPE_CHECKING:
