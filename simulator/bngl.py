@@ -39,6 +39,7 @@ _LIMITS = {"max_iter": r"\d+", "max_agg": r"[\d.eE+]+", "max_stoich": r"\{[\w\s,
 """Arguments of generate_network that decide which network it makes, and how each is written."""
 _WAYS = ("overwrite", "print_iter", "verbose", "prefix", "suffix", "TextSpecies", "TextReaction", "write", "continue")
 """Arguments that decide only what it prints."""
+_ACTION_BLOCKS = {"actions", "protocol"}
 _REFUSED_BLOCKS = ("population maps", "population types")
 _REFUSED_WORDS = (
     (re.compile(r"\bTotalRate\b"), "TotalRate is not supported; divide the rate by the amounts of the reactants"),
@@ -63,28 +64,18 @@ def generation_script(text: str, name: str) -> Script:
     `.net` text (TotalRate, TFUN, population maps), and for text that is no BNGL.
     """
     lines: list[str] = []
+    blocks, block = [""], ""
     ignored: dict[str, None] = {}
-    block, some, limits = "", False, None
+    limits: tuple[str, ...] | None = None
     for number, line in _whole_lines(text):
         lines += [""] * (number - 1 - len(lines))  # BioNetGen's messages then name the user's lines
-        where = f"{name}, line {number}"
-        words = " ".join(line.split())
-        if words in ("begin model", "end model", ""):
+        where, words = f"{name}, line {number}", " ".join(line.split())
+        if words in ("", "begin model", "end model"):
             lines.append(line)
-        elif words.startswith("begin "):
-            if block:
-                raise InputError(f"{where}: block {block!r} is not ended where {words[6:]!r} begins")
-            block = words[6:]
-            some = True
-            if block in _REFUSED_BLOCKS:
-                raise InputError(f"{where}: {block} (hybrid particle simulation) are not supported; remove the block")
-            lines.append(line if block not in ("actions", "protocol") else "")
-        elif words.startswith("end "):
-            if words[4:] != block:
-                raise InputError(f"{where}: {words!r} ends no block that was begun")
-            lines.append(line if block not in ("actions", "protocol") else "")
-            block = ""
-        elif block and block not in ("actions", "protocol"):
+        elif words.startswith(("begin ", "end ")):
+            blocks.append(block := _block_after(words, block, where))
+            lines.append("" if {*blocks[-2:]} & _ACTION_BLOCKS else line)
+        elif block and block not in _ACTION_BLOCKS:
             for pattern, why in _REFUSED_WORDS:
                 if pattern.search(line):
                     raise InputError(f"{where}: {why}: {words!r}")
@@ -94,13 +85,13 @@ def generation_script(text: str, name: str) -> Script:
             if action == "quit":
                 break
             if action == "generate_network":
-                if limits not in (None, (found := _limits(arguments, where))):
+                if limits not in (None, found := _limits(arguments, where)):
                     raise InputError(f"{where}: generate_network is there twice with other limits; keep one")
                 limits = found
             elif action in _KEPT:
                 if not _WORDS.fullmatch(arguments):
                     raise InputError(f"{where}: cannot read {words!r}; expected words and numbers in brackets")
-                lines.append(f"{action}({arguments})")
+                lines.append(words)
             elif block == "protocol" or _IGNORED.fullmatch(action):
                 ignored[action] = None
             else:
@@ -110,10 +101,22 @@ def generation_script(text: str, name: str) -> Script:
                 )
     if block:
         raise InputError(f"{name}: the text stops within the block {block!r} (no 'end {block}'); is it complete?")
-    if not some:
+    if not any(blocks):
         raise InputError(f"{name}: no model; expected BNGL text with blocks such as 'begin reaction rules'")
     arguments = ", ".join(["overwrite=>1", *(limits or ())])
     return Script("\n".join([*lines, f"generate_network({{{arguments}}})", ""]), tuple(ignored))
+
+
+def _block_after(words: str, block: str, where: str) -> str:
+    """Return the block in which one is after a line `begin ...` or `end ...`, `""` for none."""
+    kind, _, named = words.partition(" ")
+    if kind == "end" and named != block:
+        raise InputError(f"{where}: {words!r} ends no block that was begun")
+    if kind == "begin" and block:
+        raise InputError(f"{where}: block {block!r} is not ended where {named!r} begins")
+    if named in _REFUSED_BLOCKS:
+        raise InputError(f"{where}: {named} (hybrid particle simulation) are not supported; remove the block")
+    return named if kind == "begin" else ""
 
 
 def _whole_lines(text: str) -> list[tuple[int, str]]:
