@@ -168,17 +168,21 @@ def solve(tables, lu, x):
 
 @kernel
 def residual(tables, entries, shift, x, b, out, size):
-    """Write `b - (shift I - J) x` into `out`, and its largest number over the largest of b into `size` (1, WIDTH).
+    """Write `b - (shift I - J) x` into `out`, and its largest number over the largest row of |b| + |shift I - J| |x|
+    into `size` (1, WIDTH).
 
-    Where b is 0, `size` is the largest number itself. A residual that is not finite shows as NaN.
+    That ratio is near the rounding unit however close to singular the matrix is, if the factors are sound; over |b|
+    alone it would grow with the step, and a long step to equilibrium would never pass. Where all is 0, so is `size`;
+    a residual that is not finite shows as NaN.
     """
     shifts, largest, scale, finite = load(shift, 0), splat(0.0), splat(0.0), splat(0.0)
     for i in range(tables.n_species):
-        total = fma(-shifts, load(x, i), load(b, i))
+        total, row = fma(-shifts, load(x, i), load(b, i)), fma(shifts, absolute(load(x, i)), absolute(load(b, i)))
         for e in range(at(tables.jacobian_pointer, i), at(tables.jacobian_pointer, i + 1)):
-            total = fma(load(entries, e), load(x, at(tables.jacobian_column, e)), total)
+            entry, value = load(entries, e), load(x, at(tables.jacobian_column, e))
+            total, row = fma(entry, value, total), fma(absolute(entry), absolute(value), row)
         store(out, i, total)
         largest = larger(absolute(total), largest)
         finite = fma(0.0, total, finite)  # 0, or NaN from the first number that is not finite
-        scale = larger(absolute(load(b, i)), scale)
+        scale = larger(row, scale)
     store(size, 0, (largest + finite) / larger(scale, splat(1e-300)))
