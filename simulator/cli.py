@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import numpy as np
 import typer
 
+from . import memory
 from .cache import CacheNotice
 from .errors import InputError, unknown_name
 from .words import FIGURES, load_model, read_doses, read_file, read_folder, read_settings, read_times
@@ -154,21 +154,13 @@ def _check_size(n_runs: int, n_times: int, n_readouts: int, n_parameters: int) -
     """Refuse, before any work, what would take days or more memory than there is."""
     numbers = n_runs * n_times * n_readouts
     needed = numbers * BYTES_PER_NUMBER + n_runs * (3 * 8 * n_parameters + 500)
-    available = _available_bytes()
+    available = memory.available_bytes()
     if n_runs > MOST_RUNS or needed > available / 2:
         raise InputError(
             f"this asks for {n_runs:,} runs and {numbers:,} numbers, about {needed / 1e9:.3g} GB of memory; the limits "
             f"are {MOST_RUNS:,} runs and half of the {available / 1e9:.3g} GB available. Ask for fewer doses or times, "
             "or split by context, readout or time into several commands, each with its own --out"
         )
-
-
-def _available_bytes() -> float:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) if hasattr(os, "sysconf") else math.inf
 
 
 # ---- commands ---------------------------------------------------------------------------------------------------
