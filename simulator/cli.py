@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .compiled import CompiledModel
+    from .first_use import Readied
     from .report import Section
 
 MISSING_PARTS, BAD_INPUT, FAILED_RUNS, INTERRUPTED = 1, 2, 3, 130
@@ -452,7 +453,11 @@ def doctor() -> None:
         kept = cache_folder("kernels") is not None
         compiled = kernels_are_cached()
     line(kept or None, "cache", f"{cache_root()}" + ("" if kept else " cannot be written: set RESIDUUM_CACHE"))
-    line(compiled or None, "integrator", "compiled" if compiled else "is compiled on first use (about 20 s)")
+    line(
+        compiled or None,
+        "integrator",
+        "compiled" if compiled else "is compiled on first use (half a minute), or now by `residuum warmup`",
+    )
     helps = {"BioNetGen": f"{network.INSTALL_BIONETGEN}, and Perl on the PATH", "Perl": "install Perl"}
     missing = network.missing_for_bionetgen()
     need = f"{missing} was not found; only new models of your own need it: {helps[missing]}" if missing else ""
@@ -463,6 +468,29 @@ def doctor() -> None:
         line(False, "shipped model", str(error))
     if False in marks:
         raise typer.Exit(MISSING_PARTS)
+
+
+@app.command()
+def warmup() -> None:
+    """Compile the solver's machine code and keep it, so that no later command or script waits for it.
+
+    Needed once per machine, for each version of residuum and numba; else the first run does it. What is made lies in
+    the cache folder that `residuum doctor` names. RESIDUUM_CACHE moves it: into the image of a container, or to a place
+    that all nodes of a cluster see (nodes with other CPUs make their own beside it). For example
+
+    `residuum warmup`
+
+    `RESIDUUM_CACHE=/scratch/residuum residuum warmup`
+    """
+    from .. import warmup as ready
+    from .cache import cache_root
+
+    def line(done: Readied) -> None:
+        made = f"compiled ({done.n_compiled} kernels)" if done.n_compiled else "already there"
+        print(f"{done.kind:<22}{made}, {done.seconds:.1f} s", flush=True)
+
+    ready(line)
+    print(f"{'kept in':<22}{cache_root()}")
 
 
 @app.callback(invoke_without_command=True)

@@ -532,4 +532,9 @@ def _announce_compilation() -> None:
     from .kernel_cache import kernels_are_cached
 
     if not kernels_are_cached():
-        print("residuum: compiling the integrator, once for this machine (about 20 s) ...", file=sys.stderr, flush=True)
+        print(
+            "residuum: compiling machine code, once for this machine (about half a minute; `residuum warmup` does it "
+            "ahead of time) ...",
+            file=sys.stderr,
+            flush=True,
+        )
