@@ -41,12 +41,13 @@ if TYPE_CHECKING:
         read_net,
         simulate,
         steady_state,
+        warmup,
     )
 
 _SIMULATOR = (
     "CompiledModel", "Conditions", "InputError", "MissingBioNetGenError", "ReactionNetwork", "Result", "Segment",
     "SolverOptions", "Status", "UnknownNameError", "bliss_excess", "compile_model", "from_bngl", "hsa_excess",
-    "parse_net", "read_bngl", "read_net", "simulate", "steady_state",
+    "parse_net", "read_bngl", "read_net", "simulate", "steady_state", "warmup",
 )  # fmt: skip
 
 _FITTING = ("Fit", "Problem", "fit", "read_problem")

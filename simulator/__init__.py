@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .compiled import CompiledModel, compile_model
     from .ensemble import SolverOptions, simulate, steady_state
     from .errors import InputError, MissingBioNetGenError, ModelNotice, UnknownNameError
+    from .first_use import warmup
     from .matrix import DoseAxis, dose_matrix
     from .network import ReactionNetwork, from_bngl, from_pysb, parse_net, read_bngl, read_net
     from .protocol import Conditions, Segment
@@ -24,6 +25,7 @@ _HOME = {
     "DoseAxis": "matrix", "dose_matrix": "matrix",
     "SolverOptions": "ensemble", "simulate": "ensemble", "steady_state": "ensemble",
     "InputError": "errors", "MissingBioNetGenError": "errors", "ModelNotice": "errors", "UnknownNameError": "errors",
+    "warmup": "first_use",
     "ReactionNetwork": "network", "from_bngl": "network", "from_pysb": "network", "parse_net": "network",
     "read_bngl": "network", "read_net": "network",
     "Conditions": "protocol", "Segment": "protocol",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import numpy as np
 import typer
 
+from . import memory
 from .cache import CacheNotice
 from .errors import InputError, ModelNotice, unknown_name
 from .words import FIGURES, load_model, read_doses, read_file, read_folder, read_settings, read_times
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .compiled import CompiledModel
+    from .first_use import Readied
     from .report import Section
 
 MISSING_PARTS, BAD_INPUT, FAILED_RUNS, INTERRUPTED = 1, 2, 3, 130
@@ -155,21 +156,13 @@ def _check_size(n_runs: int, n_times: int, n_readouts: int, n_parameters: int) -
     """Refuse, before any work, what would take days or more memory than there is."""
     numbers = n_runs * n_times * n_readouts
     needed = numbers * BYTES_PER_NUMBER + n_runs * (3 * 8 * n_parameters + 500)
-    available = _available_bytes()
+    available = memory.available_bytes()
     if n_runs > MOST_RUNS or needed > available / 2:
         raise InputError(
             f"this asks for {n_runs:,} runs and {numbers:,} numbers, about {needed / 1e9:.3g} GB of memory; the limits "
             f"are {MOST_RUNS:,} runs and half of the {available / 1e9:.3g} GB available. Ask for fewer doses or times, "
             "or split by context, readout or time into several commands, each with its own --out"
         )
-
-
-def _available_bytes() -> float:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) if hasattr(os, "sysconf") else math.inf
 
 
 # ---- commands ---------------------------------------------------------------------------------------------------
@@ -463,7 +456,11 @@ def doctor() -> None:
         kept = cache_folder("kernels") is not None
         compiled = kernels_are_cached()
     line(kept or None, "cache", f"{cache_root()}" + ("" if kept else " cannot be written: set RESIDUUM_CACHE"))
-    line(compiled or None, "integrator", "compiled" if compiled else "is compiled on first use (about 20 s)")
+    line(
+        compiled or None,
+        "integrator",
+        "compiled" if compiled else "is compiled on first use (half a minute), or now by `residuum warmup`",
+    )
     helps = {"BioNetGen": f"{bngl.INSTALL_BIONETGEN}, and Perl on the PATH", "Perl": "install Perl"}
     missing = bngl.missing_for_bionetgen()
     need = f"{missing} was not found; only new models of your own need it: {helps[missing]}" if missing else ""
@@ -474,6 +471,29 @@ def doctor() -> None:
         line(False, "shipped model", str(error))
     if False in marks:
         raise typer.Exit(MISSING_PARTS)
+
+
+@app.command()
+def warmup() -> None:
+    """Compile the solver's machine code and keep it, so that no later command or script waits for it.
+
+    Needed once per machine, for each version of residuum and numba; else the first run does it. What is made lies in
+    the cache folder that `residuum doctor` names. RESIDUUM_CACHE moves it: into the image of a container, or to a place
+    that all nodes of a cluster see (nodes with other CPUs make their own beside it). For example
+
+    `residuum warmup`
+
+    `RESIDUUM_CACHE=/scratch/residuum residuum warmup`
+    """
+    from .. import warmup as ready
+    from .cache import cache_root
+
+    def line(done: Readied) -> None:
+        made = f"compiled ({done.n_compiled} kernels)" if done.n_compiled else "already there"
+        print(f"{done.kind:<22}{made}, {done.seconds:.1f} s", flush=True)
+
+    ready(line)
+    print(f"{'kept in':<22}{cache_root()}")
 
 
 @app.callback(invoke_without_command=True)

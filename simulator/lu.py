@@ -185,10 +185,12 @@ def solve(tables, lu, x):
 
 @kernel
 def residual(tables, system, shift, lu, x, b, out, size):
-    """Write `b - (shift I - J) x` into `out`, and its largest number over the largest of b into `size` (1, WIDTH).
+    """Write `b - (shift I - J) x` into `out`, and its largest number over the largest row of |b| + |shift I - J| |x|
+    into `size` (1, WIDTH).
 
-    Where b is 0, `size` is the largest number itself. A residual that is not finite shows as NaN. The work space in
-    `lu` is used, the factors are not.
+    That ratio is near the rounding unit however close to singular the matrix is, if the factors are sound; over |b|
+    alone it would grow with the step, and a long step to equilibrium would never pass. Where all is 0, so is `size`;
+    a residual that is not finite shows as NaN. The work space in `lu` is used, the factors are not.
     """
     shifts, largest, scale, finite = load(shift, 0), splat(0.0), splat(0.0), splat(0.0)
     n = tables.unknown_species.size
@@ -198,22 +200,20 @@ def residual(tables, system, shift, lu, x, b, out, size):
             store(lu, z + i, load(x, at(tables.unknown_species, i)))
     for q in range(tables.algebraic.size):
         i = at(tables.algebraic, q)
-        store(lu, z + i, times_row(tables, system, lu, i, splat(0.0)))
+        total = splat(0.0)
+        for e in range(at(tables.system_pointer, i), at(tables.system_pointer, i + 1)):
+            total = fma(load(system, e), load(lu, z + at(tables.system_column, e)), total)
+        store(lu, z + i, total)
     for i in range(n):
         species = at(tables.unknown_species, i)
         if species >= 0:
-            total = times_row(tables, system, lu, i, fma(-shifts, load(x, species), load(b, species)))
+            value, right = load(x, species), load(b, species)
+            total, row = fma(-shifts, value, right), fma(shifts, absolute(value), absolute(right))
+            for e in range(at(tables.system_pointer, i), at(tables.system_pointer, i + 1)):
+                entry, value = load(system, e), load(lu, z + at(tables.system_column, e))
+                total, row = fma(entry, value, total), fma(absolute(entry), absolute(value), row)
             store(out, species, total)
             largest = larger(absolute(total), largest)
             finite = fma(0.0, total, finite)  # 0, or NaN from the first number that is not finite
-            scale = larger(absolute(load(b, species)), scale)
+            scale = larger(row, scale)
     store(size, 0, (largest + finite) / larger(scale, splat(1e-300)))
-
-
-@kernel
-def times_row(tables, system, lu, i, total):
-    """Return `total` plus row `i` of the system times the unknowns in the work space of `lu`."""
-    z = tables.lu_column.size
-    for e in range(at(tables.system_pointer, i), at(tables.system_pointer, i + 1)):
-        total = fma(load(system, e), load(lu, z + at(tables.system_column, e)), total)
-    return total

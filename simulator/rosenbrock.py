@@ -32,7 +32,8 @@ EPS = float(np.finfo(np.float64).eps)
 ROUNDING = 16.0 * EPS
 """Rounding error granted to a slope, relative to the sum of the absolute rates in it."""
 REFINE_ABOVE = 1e-10
-"""Relative residual of the first solve above which it is refined; still above after that, the step is halved."""
+"""Residual of the first solve, as `lu.residual` measures it, above which it is refined; still above after that, the
+step is halved."""
 SAFETY, LARGEST_GROWTH, LARGEST_SHRINK = 0.9, 6.0, 0.2
 """Step-size controller: h_new = h min(6, max(0.2, 0.9 err^(-1/5))) (Hairer & Wanner II, IV.7); free choices."""
 

@@ -35,8 +35,8 @@ _SENTENCES = {
     Status.STOPPED: "stopped by the user at t = {time:.6g}",
     Status.TIME_LIMIT: "time limit: max_seconds was used up at t = {time:.6g}",
     Status.NO_STEADY_STATE: "no steady state was reached by t = {time:.6g}; species {species} still changes",
-    Status.BAD_START: "not finite at the start of the interval from t = {time:.6g}: a parameter, rate or amount is NaN "
-    "or infinite (first seen: {species})",
+    Status.BAD_START: "could not start at t = {time:.6g}: {species}; parameters, rates and amounts must be finite, and "
+    "rate constants and amounts not negative unless nonnegative=False",
     Status.RUNNING: "still running at t = {time:.6g}",
     Status.PENDING: "not run: the computation was stopped before this run began",
 }

@@ -7,8 +7,6 @@ waits for more than a fraction of a second, and the integrator itself is compile
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +18,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from .cache import content_hash, read_checked, writable_folder, write_checked
+from .cache import content_hash, read_arrays, writable_folder, write_arrays
 from .simd import WIDTH
 
 if TYPE_CHECKING:
@@ -255,16 +253,13 @@ def _object_code(tables: Tables) -> bytes:
     parts = [np.asarray(table).tobytes() for table in tables]
     key = content_hash(SCHEMA, llvmlite.__version__, cpu, *parts)
     folder = writable_folder("code")
-    if folder is not None and (stored := read_checked(folder / f"{key}.txt")) is not None:
-        try:
-            return base64.b64decode(stored, validate=True)
-        except binascii.Error:
-            pass
+    if folder is not None and (stored := read_arrays(folder / f"{key}.code")) is not None:
+        return stored["code"].tobytes()
     module = llvm.parse_assembly(_assembly(tables))
     module.verify()
     code = _machine().emit_object(module)
     if folder is not None:
-        write_checked(folder / f"{key}.txt", base64.b64encode(code).decode())
+        write_arrays(folder / f"{key}.code", {"code": np.frombuffer(code, np.uint8)})
     return code
 
 

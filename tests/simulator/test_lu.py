@@ -76,6 +76,27 @@ def test_a_lane_does_not_see_its_neighbours(density: float) -> None:
     np.testing.assert_array_equal(other[:, 0], x[:, 0])
 
 
+def test_the_residual_tells_unsound_factors_from_a_nearly_singular_matrix() -> None:
+    """A long step to equilibrium under conserved totals: singular but for a shift far below the entries."""
+    n = 20
+    tables, entries, made = planned(n, 1.0, 2)
+    flows = entries[: n * n].reshape(n, n, WIDTH)
+    np.abs(flows, out=flows)
+    diagonal = np.arange(n)
+    flows[diagonal, diagonal] = 0.0
+    flows[diagonal, diagonal] = -flows.sum(axis=0)
+    shift, size, row, rest = aligned(1, WIDTH), aligned(1, WIDTH), aligned(n, WIDTH), aligned(n, WIDTH)
+    factors, x, right = aligned(len(tables.lu_column) + n, WIDTH), aligned(n, WIDTH), aligned(n, WIDTH)
+    shift[:], right[:] = 1e-12, made.rng.normal(size=(n, WIDTH))
+    lu.factor(tables, entries, shift, factors, row)
+    for spoil, lowest, highest in ((1.0, 0.0, 1e-13), (1.0 + 1e-6, 1e-10, 1.0)):
+        factors[3] *= spoil
+        x[:] = right
+        lu.solve(tables, factors, x)
+        lu.residual(tables, entries, shift, factors, x, right, rest, size)
+        assert np.all((lowest <= size) & (size <= highest)), size
+
+
 def test_the_tail_is_stored_in_full_and_the_order_is_one_of_all_species() -> None:
     _, _, made = planned(40, 0.2, 3)
     plan = made.plan

@@ -145,7 +145,7 @@ def test_without_a_writable_folder_the_plan_is_made_with_a_notice(
     monkeypatch.setattr(tables, "LARGE", 0)
     monkeypatch.setenv("RESIDUUM_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(tables, "writable_folder", writable_folder.__wrapped__)
-    with pytest.warns(CacheNotice, match="cache folder for plans cannot be written"):
+    with pytest.warns(CacheNotice, match="cache folder cannot be written"):
         assert planned(random_network(3)) == expected
 
 

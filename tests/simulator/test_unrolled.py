@@ -49,11 +49,11 @@ def test_code_is_kept_on_disk_and_made_again_if_damaged(tmp_path: Path, monkeypa
     monkeypatch.setattr(unrolled, "writable_folder", lambda kind: tmp_path)
     first = simulate(decay(), [1.0])["A"]
     (entry,) = tmp_path.iterdir()
-    text = entry.read_text()
-    entry.write_text(text[: len(text) // 2])
+    content = entry.read_bytes()
+    entry.write_bytes(content[: len(content) // 2])
     with pytest.warns(cache.CacheNotice, match="damaged"):
         again = simulate(decay(), [1.0])["A"]
-    assert entry.read_text() == text
+    assert entry.read_bytes() == content
     np.testing.assert_array_equal(first, again)
     written = entry.stat().st_mtime_ns
     simulate(decay(), [1.0])
