@@ -6,6 +6,7 @@ BioNetGen writes the network once (cached by the hash of the model's BNGL text);
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import sys
 from collections import Counter
@@ -176,6 +177,8 @@ def _group(members: str, n_species: int, line: str, name: str) -> tuple[tuple[in
             weights[i] = weights.get(i, 0.0) + float(weight or 1)
     except ValueError:
         raise InputError(f"{name}: cannot read the group {line!r}") from None
+    if not all(map(math.isfinite, weights.values())):
+        raise InputError(f"{name}: a weight in the group {line!r} is no finite number")
     if any(not 0 <= i < n_species for i in weights):
         raise InputError(f"{name}: the group {line!r} names a species that does not exist (there are {n_species})")
     return tuple(sorted(weights.items()))
@@ -196,6 +199,8 @@ def _reaction(line: str, parameters: dict[str, str], functions: dict[str, str], 
         if rate not in parameters and rate not in functions:
             hint = nearest(rate, [*parameters, *functions])
             raise InputError(f"{name}: {hint}the rate {rate!r} in {line!r} is neither a parameter nor a function")
+    if not math.isfinite(factor):
+        raise InputError(f"{name}: the factor of the rate {fields[3]!r} in {line!r} is no finite number")
     try:
         reactants, products = (tuple(int(i) - 1 for i in side.split(",") if i != "0") for side in fields[1:3])
     except ValueError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -241,6 +243,18 @@ def test_a_network_is_generated_once_per_model_and_version(
     assert bngl.bionetgen_version()
     monkeypatch.setattr(bngl, "bionetgen_version", lambda: "another")
     assert from_bngl(LOCAL, "local/model").hash == first.hash and len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.fault
+def test_two_processes_may_generate_the_same_network_at_once(bionetgen: str, tmp_path: Path) -> None:
+    (tmp_path / "m.bngl").write_text(LOCAL)
+    code = "import sys; from residuum.simulator import read_bngl; print(read_bngl(sys.argv[1]).hash)"
+    command = [sys.executable, "-c", code, str(tmp_path / "m.bngl")]
+    environment = {**os.environ, "RESIDUUM_CACHE": str(tmp_path / "cache")}
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
+    outputs = [process.communicate()[0] for process in both]
+    assert outputs[0] == outputs[1] == f"{read_bngl(tmp_path / 'm.bngl', cache=False).hash}\n"
+    assert len(list((tmp_path / "cache" / "networks").iterdir())) == 1
 
 
 def test_without_bionetgen_the_error_says_the_command_that_installs_it(

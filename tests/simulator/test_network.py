@@ -86,6 +86,8 @@ def test_a_fixed_species_does_not_change() -> None:
         ("kf/4", "kr/4", "circular"),
         ("2*3", "2*x", "cannot read the group"),
         ("2*3", "2*7", "does not exist"),
+        ("2*3", "nan*3", "weight in the group '1 A_total 1,nan.3' is no finite number"),
+        ("0.5*kf", "1e999*kf", "factor of the rate '1e999.kf' in .* is no finite number"),
         ("begin groups", "begin events", "events"),
         ("A_total)", "A_totl)", "did you mean 'A_total'"),
         ("2 $F(b) F0", "2 $F(b) G0", "F0"),
