@@ -322,6 +322,11 @@ def derivative(tree: ast.expr, name: str, inner: Mapping[str, ast.expr] | None =
         raise too_deep(f"d/d{name} of {', '.join(sorted(names_in(tree)))}") from None
 
 
+def is_zero(tree: ast.expr) -> bool:
+    """Tell whether a derivative is zero everywhere, as far as its tree shows."""
+    return _is(tree, 0)
+
+
 def _call(name: str, *arguments: ast.expr) -> ast.expr:
     return ast.Call(ast.Name(name, ast.Load()), list(arguments), [])
 

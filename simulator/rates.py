@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 
 from . import simd
 from .cache import CacheNotice, content_hash, writable_folder, write_atomic
-from .expressions import TIME, derivative, names_in, source_of, used_by
+from .expressions import TIME, derivative, is_zero, names_in, source_of, used_by
 
 _SIGNATURE = types.void(types.CPointer(types.double), types.CPointer(types.double), types.CPointer(types.double))
 
@@ -96,13 +96,13 @@ def rate_functions(
     for o, variable in enumerate((TIME, *inputs), start=-1):
         inner: dict[str, ast.expr] = {}
         for name, tree in defined.items():
-            if not _is_zero(slope := derivative(tree, variable, inner)):
+            if not is_zero(slope := derivative(tree, variable, inner)):
                 symbol = f"d {name}/d {variable}"  # no name of a quantity has a blank
                 place[symbol] = f"d{len(chain)}"
                 inner[name] = ast.Name(symbol, ast.Load())
                 chain.append(f"{place[symbol]} = {source_of(slope, place, lanes=True)}")
         for r, tree in enumerate(trees):
-            if not _is_zero(slope := derivative(tree, variable, inner)):
+            if not is_zero(slope := derivative(tree, variable, inner)):
                 partials.append((r, o))
                 partial_results.append(source_of(slope, place, lanes=True))
     results = [source_of(tree, place, lanes=True) for tree in trees]
@@ -112,10 +112,6 @@ def rate_functions(
         body += [f"store(out, {i}, r{i})" for i in range(len(texts))]
         lines += ["", f"def {function}(x, values, out):", *(f"    {line}" for line in body)]
     return RateFunctions("\n".join(lines) + "\n", inputs, values, len(trees), tuple(partials))
-
-
-def _is_zero(tree: ast.expr) -> bool:
-    return isinstance(tree, ast.Constant) and tree.value == 0
 
 
 def _load(source: str) -> ModuleType:
