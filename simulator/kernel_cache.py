@@ -101,3 +101,8 @@ for module in (dispatcher, ccallback):
 def kernel(function: F) -> F:
     """Compile `function` to machine code: no Python inside, no GIL, IEEE division, cached where possible."""
     return numba.njit(error_model="numpy", nogil=True, cache=kernel_folder() is not None)(function)
+
+
+def inlined(function: F) -> F:
+    """Compile `function` as a part of the kernels that call it, to share their code without the price of a call."""
+    return numba.njit(error_model="numpy", nogil=True, forceinline=True)(function)
