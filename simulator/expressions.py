@@ -366,6 +366,25 @@ def derivative(tree: ast.expr, name: str, inner: Mapping[str, ast.expr] | None =
         raise too_deep(f"d/d{name} of {', '.join(sorted(names_in(tree)))}") from None
 
 
+def derivatives(
+    trees: Sequence[ast.expr], defined: Mapping[str, ast.expr], variables: Sequence[str]
+) -> tuple[dict[str, ast.expr], dict[tuple[int, int], ast.expr]]:
+    """Return the derivatives of `defined` by name, and those of `trees` by (tree, variable); zeros are left out."""
+    chain: dict[str, ast.expr] = {}
+    partials: dict[tuple[int, int], ast.expr] = {}
+    for number, variable in enumerate(variables):
+        inner: dict[str, ast.expr] = {}
+        for name, tree in defined.items():
+            if not is_zero(slope := derivative(tree, variable, inner)):
+                symbol = f"d {name}/d {variable}"  # no name of a quantity has a blank
+                inner[name] = ast.Name(symbol, ast.Load())
+                chain[symbol] = slope
+        for r, tree in enumerate(trees):
+            if not is_zero(slope := derivative(tree, variable, inner)):
+                partials[r, number] = slope
+    return chain, partials
+
+
 def is_zero(tree: ast.expr) -> bool:
     """Tell whether a derivative is zero everywhere, as far as its tree shows."""
     return _is(tree, 0)

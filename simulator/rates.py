@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 
 from . import simd
 from .cache import CacheNotice, content_hash, writable_folder, write_atomic
-from .expressions import TIME, derivative, in_steps, is_zero, names_in, source_of, used_by
+from .expressions import TIME, derivative, derivatives, in_steps, is_zero, names_in, source_of, used_by
 
 _SIGNATURE = types.void(types.CPointer(types.double), types.CPointer(types.double), types.CPointer(types.double))
 
@@ -94,7 +94,7 @@ def rate_functions(
     used = {name for tree in (*trees, *defined.values()) for name in names_in(tree)} - defined.keys()
     inputs = tuple(name for name in observables if name in used)
     values = tuple(name for name in value_names if name in used and name not in inputs)
-    chain, partials = _derivatives(trees, defined, (TIME, *inputs))
+    chain, partials = derivatives(trees, defined, (TIME, *inputs))
     source = _Source(inputs, values)
     source.function("rates", defined, trees)
     source.function("partials", {**defined, **chain}, partials.values())
@@ -108,8 +108,8 @@ def rate_slopes(
     """Return the slopes of `functions`, which were made of the same trees and definitions."""
     inputs, values = (TIME, *functions.observables), functions.values
     trees, defined = in_steps(trees, used_by(trees, definitions or {}))
-    of_inputs, partials = _derivatives(trees, defined, inputs)
-    of_values, value_partials = _derivatives(trees, defined, values)
+    of_inputs, partials = derivatives(trees, defined, inputs)
+    of_values, value_partials = derivatives(trees, defined, values)
     direction = {name: ast.Name(f"along {name}", ast.Load()) for name in inputs}
     changes: dict[str, ast.expr] = {}
     for symbol, tree in {**defined, **of_inputs, **of_values}.items():
@@ -127,25 +127,6 @@ ALONG = "distance along"
 """Stands for the distance along a direction, of which every quantity is a function."""
 
 
-def _derivatives(
-    trees: Sequence[ast.expr], defined: Mapping[str, ast.expr], variables: Sequence[str]
-) -> tuple[dict[str, ast.expr], dict[tuple[int, int], ast.expr]]:
-    """Return the derivatives of `defined` by name, and those of `trees` by (tree, variable); zeros are left out."""
-    chain: dict[str, ast.expr] = {}
-    partials: dict[tuple[int, int], ast.expr] = {}
-    for number, variable in enumerate(variables):
-        inner: dict[str, ast.expr] = {}
-        for name, tree in defined.items():
-            if not is_zero(slope := derivative(tree, variable, inner)):
-                symbol = f"d {name}/d {variable}"  # no name of a quantity has a blank
-                inner[name] = ast.Name(symbol, ast.Load())
-                chain[symbol] = slope
-        for r, tree in enumerate(trees):
-            if not is_zero(slope := derivative(tree, variable, inner)):
-                partials[r, number] = slope
-    return chain, partials
-
-
 class _Source:
     """Source text of functions `f(x, values, out)` of the same observables and parameter values."""
 
@@ -158,7 +139,9 @@ class _Source:
     ) -> None:
         """Add a function that writes `results`; `directed` ones find a direction behind the inputs in `x`."""
         n = len(self.inputs)
-        place = {value: f"v{i}" for i, value in enumerate(self.values)} | {x: f"x{i}" for i, x in enumerate(self.inputs)}
+        place = {value: f"v{i}" for i, value in enumerate(self.values)} | {
+            x: f"x{i}" for i, x in enumerate(self.inputs)
+        }
         place |= {f"along {x}": f"x{n + i}" for i, x in enumerate(self.inputs)}
         place |= {symbol: f"f{i}" for i, symbol in enumerate(definitions)}
         # everything is loaded first: a store could, for all the compiler knows, change what is loaded after it
