@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from .kernel_cache import kernel
 from .kernels import Table, Tables, evaluate_partials, jacobian, update_rates
+from .lu import put, tail_row
 from .rates import call_rates
 from .rosenbrock import (
     CULPRIT,
@@ -274,20 +275,61 @@ def linearise(tables, method, inputs, addresses, w, z):
 
 
 @kernel
-def minus_products(factors, offset, columns, start, end, x, total):
-    """Return `total` less the products of factors `start` to `end` of a row with the rows of `x` in their columns."""
-    a, b, c = splat(0.0), splat(0.0), splat(0.0)
+def row_product(factors, offset, columns, start, end, x):
+    """Return the sum of factors `start` to `end` of a row times the rows of `x` in their columns."""
+    a, b, c, d = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
     q = start
     while q + 4 <= end:
-        total = fma(-at(factors, offset + q), load(x, at(columns, q)), total)
-        a = fma(-at(factors, offset + q + 1), load(x, at(columns, q + 1)), a)
-        b = fma(-at(factors, offset + q + 2), load(x, at(columns, q + 2)), b)
-        c = fma(-at(factors, offset + q + 3), load(x, at(columns, q + 3)), c)
+        a = fma(at(factors, offset + q), load(x, at(columns, q)), a)
+        b = fma(at(factors, offset + q + 1), load(x, at(columns, q + 1)), b)
+        c = fma(at(factors, offset + q + 2), load(x, at(columns, q + 2)), c)
+        d = fma(at(factors, offset + q + 3), load(x, at(columns, q + 3)), d)
         q += 4
     while q < end:
-        total = fma(-at(factors, offset + q), load(x, at(columns, q)), total)
+        a = fma(at(factors, offset + q), load(x, at(columns, q)), a)
         q += 1
-    return (total + a) + (b + c)
+    return (a + b) + (c + d)
+
+
+@kernel
+def tile_product(factors, r0, r1, r2, r3, start, end, x, first):
+    """Return the products of four rows of the tail, columns `start` to `end`, with the rows of `x` from `first`."""
+    a0, a1, a2, a3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
+    b0, b1, b2, b3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
+    for j in range(start, end, 2):  # two columns at a time: eight sums that do not wait for each other
+        v, w = load(x, first + j), load(x, first + j + 1)
+        a0, b0 = fma(at(factors, r0 + j), v, a0), fma(at(factors, r0 + j + 1), w, b0)
+        a1, b1 = fma(at(factors, r1 + j), v, a1), fma(at(factors, r1 + j + 1), w, b1)
+        a2, b2 = fma(at(factors, r2 + j), v, a2), fma(at(factors, r2 + j + 1), w, b2)
+        a3, b3 = fma(at(factors, r3 + j), v, a3), fma(at(factors, r3 + j + 1), w, b3)
+    return a0 + b0, a1 + b1, a2 + b2, a3 + b3
+
+
+@kernel
+def solve_tail(tables, factors, offset, x):
+    """Solve with the full trailing block of the factors in place, four rows at a time."""
+    m, first = tables.n_tail, tables.n_species - tables.n_tail
+    for t in range(0, m, 4):
+        r0, r1 = offset + tail_row(tables, t), offset + tail_row(tables, t + 1)
+        r2, r3 = offset + tail_row(tables, t + 2), offset + tail_row(tables, t + 3)
+        i = first + t
+        p0, p1, p2, p3 = tile_product(factors, r0, r1, r2, r3, 0, t, x, first)
+        x0 = load(x, i) - p0
+        x1 = load(x, i + 1) - fma(at(factors, r1 + t), x0, p1)
+        x2 = load(x, i + 2) - fma(at(factors, r2 + t + 1), x1, fma(at(factors, r2 + t), x0, p2))
+        p3 = fma(at(factors, r3 + t + 1), x1, fma(at(factors, r3 + t), x0, p3))
+        put(x, i, (x0, x1, x2, load(x, i + 3) - fma(at(factors, r3 + t + 2), x2, p3)))
+    for t in range(m - 4, -4, -4):
+        r0, r1 = offset + tail_row(tables, t), offset + tail_row(tables, t + 1)
+        r2, r3 = offset + tail_row(tables, t + 2), offset + tail_row(tables, t + 3)
+        i = first + t
+        p0, p1, p2, p3 = tile_product(factors, r0, r1, r2, r3, t + 4, m, x, first)
+        x3 = (load(x, i + 3) - p3) * at(factors, r3 + t + 3)
+        x2 = (load(x, i + 2) - fma(at(factors, r2 + t + 3), x3, p2)) * at(factors, r2 + t + 2)
+        p1 = fma(at(factors, r1 + t + 3), x3, fma(at(factors, r1 + t + 2), x2, p1))
+        x1 = (load(x, i + 1) - p1) * at(factors, r1 + t + 1)
+        p0 = fma(at(factors, r0 + t + 3), x3, fma(at(factors, r0 + t + 2), x2, p0))
+        put(x, i, ((load(x, i) - fma(at(factors, r0 + t + 1), x1, p0)) * at(factors, r0 + t), x1, x2, x3))
 
 
 @kernel
@@ -302,7 +344,7 @@ def step_slopes(tables, method, settings, inputs, w, z, slopes, run, lane, block
     where `D_i` is the change along `(u_i, h gamma_i)` in (y, t), at the start of the step: the derivatives of W and of
     f_t. `z.matrices` and `z.column_entries` hold what stands before Y_i', s and the derivatives of the values.
     """
-    n, n_stages = tables.n_species, method.gamma_sums.size
+    n, n_head, n_stages = tables.n_species, tables.n_species - tables.n_tail, method.gamma_sums.size
     nnz, n_columns = tables.jacobian_column.size, inputs.entry_species.size
     n_blocks, n_pairs = inputs.block_pointer.size - 1, inputs.block_column.size
     first = (run * n_blocks + block) * n
@@ -315,8 +357,8 @@ def step_slopes(tables, method, settings, inputs, w, z, slopes, run, lane, block
             s, c = load(slopes.s, first + i), splat(0.0)
             for j in range(stage):
                 v = load(z.u, j * n + i)
-                s = fma(method.a[stage, j], v, s)
-                c = fma(method.c[stage, j], v, c)
+                s = fma(at(method.a, stage * n_stages + j), v, s)
+                c = fma(at(method.c, stage * n_stages + j), v, c)
             store(z.s_stage, i, s)
             store(u, i, per_h * c)
         entries = (lane * n_stages + stage) * n_columns
@@ -334,11 +376,13 @@ def step_slopes(tables, method, settings, inputs, w, z, slopes, run, lane, block
                 j = at(tables.jacobian_column, e)
                 total = fma(at(z.matrices, matrices + 2 * e), load(z.s_stage, j), total)
                 other = fma(at(z.matrices, matrices + 2 * e + 1), load(slopes.s, first + j), other)
-            start, diagonal = at(tables.lu_pointer, i), at(tables.lu_diagonal, i)
-            store(u, i, minus_products(z.factors, factors, tables.lu_column, start, diagonal, u, total + other))
-        for i in range(n - 1, -1, -1):
+            start = at(tables.lu_pointer, i)
+            end = at(tables.lu_diagonal, i) if i < n_head else at(tables.lu_pointer, i + 1) - tables.n_tail
+            store(u, i, total + other - row_product(z.factors, factors, tables.lu_column, start, end, u))
+        solve_tail(tables, z.factors, factors, u)
+        for i in range(n_head - 1, -1, -1):
             diagonal, end = at(tables.lu_diagonal, i), at(tables.lu_pointer, i + 1)
-            total = minus_products(z.factors, factors, tables.lu_column, diagonal + 1, end, u, load(u, i))
+            total = load(u, i) - row_product(z.factors, factors, tables.lu_column, diagonal + 1, end, u)
             store(u, i, at(z.factors, factors + diagonal) * total)
     # ---- the error of the last stage, for a relative change of each parameter
     scale = load(slopes.scale, run * n_blocks + block)
