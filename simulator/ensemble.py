@@ -26,15 +26,19 @@ from .progress import progress_bar
 from .protocol import Conditions, Interval, check_protocol, checked_times, segment_parameters, timeline
 from .result import Result
 from .simd import WIDTH
+from .slopes import Forward, OutputSlopes, Slopes
 from .status import Status
 
 if TYPE_CHECKING:
     from .compiled import CompiledModel
     from .rosenbrock import Output, Runs, Settings
+    from .sensitivity import SlopeRuns
 
 Float = npt.NDArray[np.float64]
 BLOCK = 4096
 """Conditions whose rate constants are held in memory at once; results do not depend on it."""
+BLOCK_BYTES, FEWEST = 2**28, 64
+"""Memory that the sensitivities of these may take: fewer conditions are held at once then, but at least so many."""
 POLL_SECONDS = 0.05
 
 
@@ -124,7 +128,9 @@ def simulate(
     observables
         Names of observables, named expressions or species to keep; all observables if None.
     sensitivities
-        Not available yet: anything but an empty sequence is refused.
+        Names of parameters, or of species (their initial amounts), to which derivatives are computed, on the natural
+        scale. A parameter that a segment of the protocol sets is not the condition's own there: while the segment
+        holds, the derivative to it gains nothing. The derivatives take part in the choice of the step size.
     options
         Tolerances and limits.
     threads
@@ -258,6 +264,12 @@ class _Readout:
         place = {name: f"v[{i}][:, None]" for name, i in compiled._value_index.items()}
         place |= {name: f"x[:, :, {i}]" for i, name in enumerate(self.kept)} | {TIME: "t[None, :]"}
         self._evaluate = array_function(wanted, place, "x, t, v", definitions)
+        self._wanted, self._definitions, self._place = wanted, definitions, place
+
+    def slopes(self, slopes: Slopes) -> OutputSlopes:
+        """Return how derivatives of the read-outs follow from those of the sums."""
+        trees = dict(zip(self.expressions, self._wanted, strict=True))
+        return OutputSlopes(slopes, self.names, self.kept, trees, self._definitions, self._place)
 
     def complete(self, kept: Float, times: Float, values: Float) -> Float:
         """Return values (n, n_times, n_names) from sums (n, n_times, n_kept) and parameter values (n, n_values)."""
@@ -280,11 +292,18 @@ class _Batch:
     """All arrays of one call: inputs shared by the runs, outputs written run by run."""
 
     def __init__(self, compiled: CompiledModel, conditions: Conditions, times: Float,
-                 intervals: Sequence[Interval], readout: _Readout, options: SolverOptions) -> None:  # fmt: skip
+                 intervals: Sequence[Interval], readout: _Readout, options: SolverOptions,
+                 sensitivities: Sequence[str] = ()) -> None:  # fmt: skip
         n = len(conditions)
         self.compiled, self.conditions, self.times = compiled, conditions, times
         self.intervals, self.readout, self.options = intervals, readout, options
         self.values = np.full((n, len(times), len(readout.names)), np.nan)
+        self.forward: Forward | None = None
+        self.sensitivities: Float | None = None
+        if len(sensitivities):
+            slopes = Slopes(compiled, sensitivities)
+            self.forward, self.output_slopes = Forward(compiled, slopes), readout.slopes(slopes)
+            self.sensitivities = np.full((*self.values.shape, len(slopes.names)), np.nan)
         self.status = np.full(n, int(Status.PENDING), np.int64)
         self.reached = np.full(n, np.nan)
         self.counts = np.zeros((n, 6), np.int64)
@@ -306,7 +325,9 @@ class _Batch:
         from .tableaux import RODAS5P
 
         self.method = rosenbrock.method_of(RODAS5P)
-        self.addresses = self.compiled.compiled_rates
+        self.addresses: tuple[int, ...] = self.compiled.compiled_rates[:2]
+        if self.forward is not None:
+            self.addresses += self.compiled.compiled_slopes[:2]
         readout = self.readout
         self.output = rosenbrock.Output(self.times.copy(), readout.pointer, readout.species, readout.weight)
         none = np.zeros(0, np.int64)
@@ -318,7 +339,16 @@ class _Batch:
             none, nothing, nothing.copy(), self.clock, np.zeros(1, np.int64),
         )  # fmt: skip
         settings = rosenbrock.Settings(0.0, 0.0, 1.0, self.atol_ordered, True, 1, 0.0, 0.0)
-        self._work(self.no_output, settings, runs)  # nothing to run: this loads or compiles
+        slopes = None if self.forward is None else self.forward.runs(0, 0, 0)
+        self._work(self.no_output, settings, runs, slopes)  # nothing to run: this loads or compiles
+
+    @property
+    def block(self) -> int:
+        """Number of conditions whose arrays are held in memory at once."""
+        if self.forward is None:
+            return BLOCK
+        n_kept = len(self.times) * len(self.readout.kept)
+        return max(min(BLOCK, BLOCK_BYTES // self.forward.bytes_per_run(n_kept)), FEWEST)
 
     def run_block(self, rows: slice, pool: ThreadPoolExecutor, n_threads: int, advance: Callable[[int], None]) -> None:
         """Run the conditions in `rows`, interval by interval, in threads that take runs from one queue."""
@@ -334,6 +364,9 @@ class _Batch:
             kept = self.values[rows]
         next_output = np.zeros(len(base), np.int64)
         y = np.zeros((len(base), self.compiled.n_species))
+        slopes = None
+        if self.forward is not None:
+            slopes = self.forward.runs(len(base), len(self.times), len(self.readout.kept))
         for number, interval in enumerate(self.intervals):
             parameters = segment_parameters(self.compiled, base, interval.segment, numbers)
             values = self.compiled.values(parameters)
@@ -342,7 +375,10 @@ class _Batch:
             if number == 0:
                 y[:] = amounts
             y[:, self.fixed] = amounts[:, self.fixed]
-            self._refuse_bad_start(rows, values, k, y, interval)
+            held = () if interval.segment is None else tuple(interval.segment.set)
+            if self.forward is not None and slopes is not None:
+                self.forward.enter(slopes, values, held, start=number == 0)
+            self._refuse_bad_start(rows, values, k, y, slopes, interval)
             first = next_output.copy()
             if interval.equilibrate:
                 output, start, span = self.no_output, 0.0, self.options.equilibration_time
@@ -350,6 +386,8 @@ class _Batch:
             else:
                 output = self.output._replace(times=self.times - interval.start)
                 start, span, steady, position = interval.start, interval.end - interval.start, 0.0, next_output
+                if self.forward is not None and slopes is not None and self.times[0] <= start:
+                    self.forward.keep_start(slopes, output)
             settings = rosenbrock.Settings(
                 start, span, self.options.rtol, self.atol_ordered, self.options.nonnegative, self.options.max_steps,
                 steady, 0.0,
@@ -361,7 +399,7 @@ class _Batch:
             done = (rows.start, number / len(self.intervals), 1 / len(self.intervals))
             threads = min(n_threads, -(-len(base) // WIDTH))
             self.clock[0] = wall.monotonic()
-            futures = {pool.submit(self._work, output, settings, runs) for _ in range(threads)}
+            futures = {pool.submit(self._work, output, settings, runs, slopes) for _ in range(threads)}
             self._watch(futures, status, done, advance)
             alive = status == int(Status.OK)
             failed = ~alive & np.isnan(self.failed_at[rows])
@@ -370,22 +408,31 @@ class _Batch:
                 self.reached[rows] = np.where(alive, interval.end, np.nan)
             if np.isinf(self.times[0]):  # steady state: the end is the output
                 self._keep_end(kept, y, next_output, alive)
-            if kept.base is not self.values:
-                self._complete(rows, kept, first, next_output, values)
+            if kept.base is not self.values or slopes is not None:
+                self._complete(rows, kept, slopes, first, next_output, values, held)
             if number < len(self.intervals) - 1:
                 status[alive] = int(Status.RUNNING)
         inner = self.order.permutation
         for i, species in enumerate(inner[counts[:, rosenbrock.CULPRIT]]):
             self.blamed[numbers[i]] = self.blamed[numbers[i]] or self.compiled.species[species]
 
-    def _work(self, output: Output, settings: Settings, runs: Runs) -> None:
+    def _work(self, output: Output, settings: Settings, runs: Runs, slopes: SlopeRuns | None) -> None:
         from . import rosenbrock
 
-        address, partials = self.addresses[:2]
         work = self.compiled.workspace(len(self.readout.kept))
         if self.options.nonnegative:
             work.floor[0] = 0.0
-        rosenbrock.integrate(self.tables, self.method, output, settings, runs, address, partials, work)
+        if self.forward is None:
+            rosenbrock.integrate(
+                self.tables, self.method, output, settings, runs, self.addresses[0], self.addresses[1], work
+            )
+            return
+        from . import sensitivity
+
+        inputs, own = self.forward.inputs, self.forward.workspace(len(self.method.gamma_sums))
+        sensitivity.integrate_slopes(
+            self.tables, self.method, output, settings, runs, inputs, slopes, self.addresses, work, own
+        )
 
     def _watch(
         self, futures: set[Future[None]], status: Any, done: tuple[int, float, float], advance: Callable[[int], None]
@@ -417,7 +464,8 @@ class _Batch:
             kept[alive, 0, o] = (y[alive][:, readout.species[members]] * readout.weight[members]).sum(axis=1)
         next_output[alive] = 1
 
-    def _complete(self, rows: slice, kept: Float, first: Any, last: Any, values: Float) -> None:
+    def _complete(self, rows: slice, kept: Float, slopes: SlopeRuns | None, first: Any, last: Any, values: Float,
+                  held: Sequence[str]) -> None:  # fmt: skip
         """Turn the sums kept for the output times of an interval into the observables asked for."""
         reached = range(int(first.min(initial=0)), int(last.max(initial=0)))
         if not reached:
@@ -428,15 +476,26 @@ class _Batch:
         mine = (place >= first[:, None]) & (place < last[:, None])
         target = self.values[rows]
         target[:, times] = np.where(mine[:, :, None], done, target[:, times])
+        if self.forward is not None and self.sensitivities is not None and slopes is not None:
+            target = self.sensitivities[rows]
+            by_name, numbers = self.forward.by_name(slopes.kept[:, times]), self.forward.slopes.of_values(values, held)
+            done = self.output_slopes.complete(by_name, kept[:, times], self.times[times], values, numbers)
+            target[:, times] = np.where(mine[:, :, None, None], done, target[:, times])
 
-    def _refuse_bad_start(self, rows: slice, values: Float, k: Float, y: Float, interval: Interval) -> None:
+    def _refuse_bad_start(self, rows: slice, values: Float, k: Float, y: Float, slopes: SlopeRuns | None,
+                          interval: Interval) -> None:  # fmt: skip
         """Mark the runs that cannot start as they stand: numbers that are not finite, or negative where none may be."""
         status, reached, blamed = self.status[rows], self.reached[rows], self.blamed[rows]
         bad = ~(np.isfinite(values).all(axis=1) & np.isfinite(k).all(axis=1) & np.isfinite(y).all(axis=1))
         if self.options.nonnegative:
             bad |= (k < 0).any(axis=1) | (y < -self.atol_ordered).any(axis=1)
+        if self.forward is not None and slopes is not None:
+            steep = self.forward.not_finite(slopes)
+            bad |= steep >= 0
         for i in np.flatnonzero(bad & (status == int(Status.RUNNING))):
             blamed[i] = _bad_number(self.compiled, values[i], k[i], y[i][self.order.position], self.atol)
+            if self.forward is not None and not blamed[i]:
+                blamed[i] = f"derivative with respect to {self.forward.slopes.names[steep[i]]}"
             status[i] = int(Status.BAD_START)
             reached[i] = self.failed_at[rows][i] = 0.0 if interval.equilibrate else interval.start
             y[i] = 0.0
@@ -456,7 +515,8 @@ class _Batch:
         }
         statistics = {name: self.counts[:, j].copy() for j, name in enumerate(names)}
         return Result(self.conditions.names, self.times, self.readout.names, self.values, self.status, self.reached,
-                      statistics, tuple(map(str, self.blamed)), self.failed_at, attributes)  # fmt: skip
+                      statistics, tuple(map(str, self.blamed)), self.failed_at, attributes, self.sensitivities,
+                      self.forward.slopes.names if self.forward else ())  # fmt: skip
 
 
 def _rate_name(compiled: CompiledModel, rate: int) -> str:
@@ -484,8 +544,6 @@ def _bad_number(compiled: CompiledModel, values: Float, k: Float, y: Float, atol
 def _run(compiled: CompiledModel, conditions: Conditions, times: Float, intervals: Sequence[Interval],
          observables: Sequence[str] | None, sensitivities: Sequence[str], options: SolverOptions,
          threads: int | None, progress: bool, label: str) -> Result:  # fmt: skip
-    if len(sensitivities):
-        raise InputError("sensitivities are not available yet; pass none")
     if threads is not None and threads < 1:
         raise InputError(f"threads is {threads}, expected at least 1")
     check_protocol(compiled, conditions)
@@ -497,15 +555,17 @@ def _run(compiled: CompiledModel, conditions: Conditions, times: Float, interval
     compiled.check_restriction(conditions)
     readout = _Readout(compiled, observables)
     _require_memory(compiled, len(conditions), len(times), readout)
-    batch = _Batch(compiled, conditions, times, intervals, readout, options)
-    _announce_compilation()
+    if len(sensitivities):
+        _check_equilibration(intervals)
+    batch = _Batch(compiled, conditions, times, intervals, readout, options, sensitivities)
+    _announce_compilation(sensitivities=len(sensitivities) > 0)
     batch.prepare()
     n = len(conditions)
     n_threads = min(threads or available_threads(), max(n, 1))
     with progress_bar(n, label, shown=progress) as advance, ThreadPoolExecutor(n_threads) as pool:
         try:
-            for start in range(0, n, BLOCK):
-                rows = slice(start, min(start + BLOCK, n))
+            for start in range(0, n, batch.block):
+                rows = slice(start, min(start + batch.block, n))
                 try:
                     batch.run_block(rows, pool, n_threads, advance)
                 except KeyboardInterrupt:  # between intervals: what is not through all of them counts as stopped
@@ -530,14 +590,24 @@ def _require_memory(compiled: CompiledModel, n: int, n_times: int, readout: _Rea
     )
 
 
-@lru_cache(maxsize=1)
-def _announce_compilation() -> None:
+def _check_equilibration(intervals: Sequence[Interval]) -> None:
+    """Refuse sensitivities where a steady state would have to be differentiated."""
+    if any(interval.equilibrate for interval in intervals):
+        raise InputError(
+            "sensitivities through a steady state are not available yet; "
+            "leave out the segment that starts at -inf, or ask for no sensitivities"
+        )
+
+
+@lru_cache(maxsize=2)
+def _announce_compilation(*, sensitivities: bool) -> None:
     """Say, once per machine, that machine code is being made; a person should not wonder why nothing happens."""
     from .kernel_cache import kernels_are_cached
 
-    if not kernels_are_cached():
+    if not kernels_are_cached("sensitivity.integrate_slopes" if sensitivities else "rosenbrock.integrate"):
+        what = "the sensitivities" if sensitivities else "the integrator"
         print(
-            "residuum: compiling machine code, once for this machine (about half a minute; `residuum warmup` does it "
+            f"residuum: compiling {what}, once for this machine (about half a minute; `residuum warmup` does it "
             "ahead of time) ...",
             file=sys.stderr,
             flush=True,
