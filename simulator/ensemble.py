@@ -29,7 +29,7 @@ from .status import Status
 
 if TYPE_CHECKING:
     from .compiled import CompiledModel
-    from .rosenbrock import Output, Runs, Settings
+    from .rosenbrock import Output, Runs, Settings, Workspace
 
 Float = npt.NDArray[np.float64]
 BLOCK = 4096
@@ -275,7 +275,6 @@ class _Batch:
         readout = self.readout
         self.output = rosenbrock.Output(self.times.copy(), readout.pointer, readout.species, readout.weight)
         none = np.zeros(0, np.int64)
-        self.no_output = rosenbrock.Output(np.zeros(0), np.zeros(1, np.int64), none, np.zeros(0))
         n = self.compiled.n_species
         nothing, empty = np.zeros(0), np.zeros((0, n))
         runs = rosenbrock.Runs(
@@ -283,11 +282,12 @@ class _Batch:
             none, nothing, nothing.copy(), self.clock, np.zeros(1, np.int64),
         )  # fmt: skip
         settings = rosenbrock.Settings(0.0, 0.0, 1.0, self.atol_ordered, True, 1, 0.0, 0.0)
-        self._work(self.no_output, settings, runs)  # nothing to run: this loads or compiles
+        self._work(self._integration(self.output, settings, runs))  # nothing to run: this loads or compiles
 
     def run_block(self, rows: slice, pool: ThreadPoolExecutor, n_threads: int, advance: Callable[[int], None]) -> None:
         """Run the conditions in `rows`, interval by interval, in threads that take runs from one queue."""
         from . import rosenbrock
+        from .equilibration import equilibrate
 
         numbers = range(*rows.indices(len(self.status)))
         base = self.conditions.parameters[rows]
@@ -307,7 +307,7 @@ class _Batch:
             self._refuse_not_finite(rows, values, k, y, interval)
             first = next_output.copy()
             if interval.equilibrate:
-                output, start, span = self.no_output, 0.0, self.options.equilibration_time
+                start, span = 0.0, self.options.equilibration_time
                 steady, position = max(self.options.rtol, 1e-7), np.zeros(len(base), np.int64)
             else:
                 output = self.output._replace(times=self.times - interval.start)
@@ -322,9 +322,21 @@ class _Batch:
             )  # fmt: skip
             done = (rows.start, number / len(self.intervals), 1 / len(self.intervals))
             threads = min(n_threads, -(-len(base) // WIDTH))
-            self.clock[0] = wall.monotonic()
-            futures = {pool.submit(self._work, output, settings, runs) for _ in range(threads)}
-            self._watch(futures, status, done, advance)
+
+            def in_threads(
+                work: Callable[[Workspace], None], runs: Runs = runs, done: tuple[int, float, float] = done,
+                threads: int = threads,
+            ) -> None:  # fmt: skip
+                runs.queue[0] = 0
+                self.clock[0] = wall.monotonic()
+                futures = {pool.submit(self._work, work) for _ in range(threads)}
+                self._watch(futures, status, done, advance)
+
+            if interval.equilibrate:
+                alone = len(self.intervals) == 1
+                equilibrate(self.compiled, settings, runs, parameters, in_threads, isolated=alone)
+            else:
+                in_threads(self._integration(output, settings, runs))
             alive = status == int(Status.OK)
             failed = ~alive & np.isnan(self.failed_at[rows])
             self.failed_at[rows][failed] = self.reached[rows][failed]
@@ -339,14 +351,17 @@ class _Batch:
         for i, species in enumerate(inner[counts[:, rosenbrock.CULPRIT]]):
             self.blamed[numbers[i]] = self.blamed[numbers[i]] or self.compiled.species[species]
 
-    def _work(self, output: Output, settings: Settings, runs: Runs) -> None:
+    def _integration(self, output: Output, settings: Settings, runs: Runs) -> Callable[[Workspace], None]:
         from . import rosenbrock
 
-        address, partials = self.addresses[:2]
-        work = self.compiled.workspace()
+        rates, partials, _ = self.addresses
+        return lambda w: rosenbrock.integrate(self.tables, self.method, output, settings, runs, rates, partials, w)
+
+    def _work(self, work: Callable[[Workspace], None]) -> None:
+        workspace = self.compiled.workspace()
         if self.options.nonnegative:
-            work.floor[0] = 0.0
-        rosenbrock.integrate(self.tables, self.method, output, settings, runs, address, partials, work)
+            workspace.floor[0] = 0.0
+        work(workspace)
 
     def _watch(
         self, futures: set[Future[None]], status: Any, done: tuple[int, float, float], advance: Callable[[int], None]

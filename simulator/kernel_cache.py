@@ -21,7 +21,7 @@ from .cache import CacheNotice, cache_root, content_hash, writable_folder
 
 F = TypeVar("F", bound=Callable[..., Any])
 HERE = Path(__file__).parent
-KERNEL_FILES = ("kernel_cache.py", "kernels.py", "lu.py", "rosenbrock.py", "rates.py", "simd.py", "status.py")
+KERNEL_FILES = ("kernel_cache.py", "kernels.py", "lu.py", "newton.py", "rosenbrock.py", "rates.py", "simd.py", "status.py")
 """Every file that holds machine code called from another; a change in any of them recompiles all."""
 
 

@@ -20,6 +20,8 @@ class Status(IntEnum):
     BAD_START = 9
     PENDING = 10
     RUNNING = 11
+    UNSTABLE = 12
+    NOT_ISOLATED = 13
 
 
 _SENTENCES = {
@@ -37,6 +39,10 @@ _SENTENCES = {
     Status.NO_STEADY_STATE: "no steady state was reached by t = {time:.6g}; species {species} still changes",
     Status.BAD_START: "not finite at the start of the interval from t = {time:.6g}: a parameter, rate or amount is NaN "
     "or infinite (first seen: {species})",
+    Status.UNSTABLE: "unstable: the steady state found would be left after the smallest disturbance; species {species} "
+    "moves away first. Start beside it, from small amounts of what could grow",
+    Status.NOT_ISOLATED: "no isolated steady state: where the model comes to rest depends on its start beyond what is "
+    "conserved (species {species}); simulate to a late time if the end of this one trajectory is meant",
     Status.RUNNING: "still running at t = {time:.6g}",
     Status.PENDING: "not run: the computation was stopped before this run began",
 }
