@@ -16,7 +16,7 @@ from .errors import InputError, unknown_name
 from .expressions import TIME, array_function, names_in, parse, switches, used_by
 from .network import ReactionNetwork
 from .ordering import LUPattern, plan_lu
-from .rates import RateFunctions, rate_functions
+from .rates import RateFunctions, RateSlopes, rate_functions, rate_slopes
 
 if TYPE_CHECKING:
     import pysb
@@ -280,11 +280,19 @@ class CompiledModel:
     # ---- tables for the kernels ---------------------------------------------------------------------------------
 
     @cached_property
+    def _rate_trees(self) -> list[ast.expr]:
+        return [ast.Name(name, ast.Load()) for name in self._rate_names]
+
+    @cached_property
     def rate_functions(self) -> RateFunctions:
         """The state- or time-dependent rate functions, as generated source."""
-        trees = [ast.Name(name, ast.Load()) for name in self._rate_names]
         values = (*self.parameters, *self.derived)
-        return rate_functions(trees, tuple(self.network.observables), values, self._functions)
+        return rate_functions(self._rate_trees, tuple(self.network.observables), values, self._functions)
+
+    @cached_property
+    def rate_slopes(self) -> RateSlopes:
+        """The derivatives of rate functions that sensitivities need in addition, as generated source."""
+        return rate_slopes(self.rate_functions, self._rate_trees, self._functions)
 
     def function_values(self, values: Float) -> Float:
         """Return the columns of `values` that rate functions use, shape (n, n_used)."""
@@ -294,6 +302,11 @@ class CompiledModel:
     def compiled_rates(self) -> tuple[int, int, Any]:
         """Addresses of the compiled rate functions and of their derivatives, and what keeps them alive."""
         return self.rate_functions.compile()
+
+    @cached_property
+    def compiled_slopes(self) -> tuple[int, int, Any]:
+        """Addresses of the two compiled functions of `rate_slopes`, and what keeps them alive."""
+        return self.rate_slopes.compile() if self.rate_functions.n_rates else (0, 0, None)
 
     @cached_property
     def plan(self) -> tuple[Tables, LUPattern]:

@@ -25,15 +25,19 @@ from .progress import progress_bar
 from .protocol import Conditions, Interval, check_protocol, checked_times, segment_parameters, timeline
 from .result import Result
 from .simd import WIDTH
+from .slopes import Forward, OutputSlopes, Slopes
 from .status import Status
 
 if TYPE_CHECKING:
     from .compiled import CompiledModel
     from .rosenbrock import Output, Runs, Settings, Workspace
+    from .sensitivity import SlopeRuns
 
 Float = npt.NDArray[np.float64]
 BLOCK = 4096
 """Conditions whose rate constants are held in memory at once; results do not depend on it."""
+BLOCK_BYTES = 2**28
+"""Memory that the sensitivities of these may take; fewer are held at once then."""
 POLL_SECONDS = 0.05
 
 
@@ -106,7 +110,9 @@ def simulate(
     observables
         Names of observables, named expressions or species to keep; all observables if None.
     sensitivities
-        Not available yet: anything but an empty sequence is refused.
+        Names of parameters, or of species (their initial amounts), to which derivatives are computed, on the natural
+        scale. A parameter that a segment of the protocol sets is not the condition's own there: while the segment
+        holds, the derivative to it gains nothing. The derivatives take part in the choice of the step size.
     options
         Tolerances and limits.
     threads
@@ -220,6 +226,12 @@ class _Readout:
         place = {name: f"v[{i}][:, None]" for name, i in compiled._value_index.items()}
         place |= {name: f"x[:, :, {i}]" for i, name in enumerate(self.kept)} | {TIME: "t[None, :]"}
         self._evaluate = array_function(wanted, place, "x, t, v", definitions)
+        self._wanted, self._definitions, self._place = wanted, definitions, place
+
+    def slopes(self, slopes: Slopes) -> OutputSlopes:
+        """Return how derivatives of the read-outs follow from those of the sums."""
+        trees = dict(zip(self.expressions, self._wanted, strict=True))
+        return OutputSlopes(slopes, self.names, self.kept, trees, self._definitions, self._place)
 
     def complete(self, kept: Float, times: Float, values: Float) -> Float:
         """Return values (n, n_times, n_names) from sums (n, n_times, n_kept) and parameter values (n, n_values)."""
@@ -242,11 +254,18 @@ class _Batch:
     """All arrays of one call: inputs shared by the runs, outputs written run by run."""
 
     def __init__(self, compiled: CompiledModel, conditions: Conditions, times: Float,
-                 intervals: Sequence[Interval], readout: _Readout, options: SolverOptions) -> None:  # fmt: skip
+                 intervals: Sequence[Interval], readout: _Readout, options: SolverOptions,
+                 sensitivities: Sequence[str] = ()) -> None:  # fmt: skip
         n = len(conditions)
         self.compiled, self.conditions, self.times = compiled, conditions, times
         self.intervals, self.readout, self.options = intervals, readout, options
         self.values = np.full((n, len(times), len(readout.names)), np.nan)
+        self.forward: Forward | None = None
+        self.sensitivities: Float | None = None
+        if len(sensitivities):
+            slopes = Slopes(compiled, sensitivities)
+            self.forward, self.output_slopes = Forward(compiled, slopes), readout.slopes(slopes)
+            self.sensitivities = np.full((*self.values.shape, len(slopes.names)), np.nan)
         self.status = np.full(n, int(Status.PENDING), np.int64)
         self.reached = np.full(n, np.nan)
         self.counts = np.zeros((n, 6), np.int64)
@@ -266,14 +285,18 @@ class _Batch:
         self.fixed = np.array(compiled.network.fixed)[self.order.permutation]
 
     def prepare(self) -> None:
-        """Load or compile the machine code, before threads start."""
+        """Load or compile the machine code of the integration, before threads start."""
         from . import rosenbrock
         from .tableaux import RODAS5P
 
         self.method = rosenbrock.method_of(RODAS5P)
-        self.addresses = self.compiled.compiled_rates
+        self.addresses: tuple[int, ...] = self.compiled.compiled_rates[:2]
+        if self.forward is not None:
+            self.addresses += self.compiled.compiled_slopes[:2]
         readout = self.readout
         self.output = rosenbrock.Output(self.times.copy(), readout.pointer, readout.species, readout.weight)
+        if all(interval.equilibrate for interval in self.intervals):
+            return
         none = np.zeros(0, np.int64)
         n = self.compiled.n_species
         nothing, empty = np.zeros(0), np.zeros((0, n))
@@ -282,12 +305,21 @@ class _Batch:
             none, nothing, nothing.copy(), self.clock, np.zeros(1, np.int64),
         )  # fmt: skip
         settings = rosenbrock.Settings(0.0, 0.0, 1.0, self.atol_ordered, True, 1, 0.0, 0.0)
-        self._work(self._integration(self.output, settings, runs))  # nothing to run: this loads or compiles
+        slopes = None if self.forward is None else self.forward.runs(0, 0, 0)
+        self._work(self._integration(self.output, settings, runs, slopes))  # nothing to run: this loads or compiles
+
+    @property
+    def block(self) -> int:
+        """Number of conditions whose arrays are held in memory at once."""
+        if self.forward is None:
+            return BLOCK
+        n_kept = len(self.times) * len(self.readout.kept)
+        return max(min(BLOCK, BLOCK_BYTES // self.forward.bytes_per_run(n_kept)), 8 * WIDTH)
 
     def run_block(self, rows: slice, pool: ThreadPoolExecutor, n_threads: int, advance: Callable[[int], None]) -> None:
         """Run the conditions in `rows`, interval by interval, in threads that take runs from one queue."""
         from . import rosenbrock
-        from .equilibration import equilibrate
+        from .equilibration import Equilibration, equilibrate
 
         numbers = range(*rows.indices(len(self.status)))
         base = self.conditions.parameters[rows]
@@ -296,6 +328,9 @@ class _Batch:
         kept = np.full((len(base), len(self.times), len(self.readout.kept)), np.nan)
         next_output = np.zeros(len(base), np.int64)
         y = np.zeros((len(base), self.compiled.n_species))
+        slopes = None
+        if self.forward is not None:
+            slopes = self.forward.runs(len(base), len(self.times), len(self.readout.kept))
         for number, interval in enumerate(self.intervals):
             parameters = segment_parameters(self.compiled, base, interval.segment, numbers)
             values = self.compiled.values(parameters)
@@ -304,7 +339,10 @@ class _Batch:
             if number == 0:
                 y[:] = amounts
             y[:, self.fixed] = amounts[:, self.fixed]
-            self._refuse_not_finite(rows, values, k, y, interval)
+            held = () if interval.segment is None else tuple(interval.segment.set)
+            if self.forward is not None and slopes is not None:
+                self.forward.enter(slopes, values, held, start=number == 0)
+            self._refuse_not_finite(rows, values, k, y, slopes, interval)
             first = next_output.copy()
             if interval.equilibrate:
                 start, span = 0.0, self.options.equilibration_time
@@ -312,6 +350,8 @@ class _Batch:
             else:
                 output = self.output._replace(times=self.times - interval.start)
                 start, span, steady, position = interval.start, interval.end - interval.start, 0.0, next_output
+                if self.forward is not None and slopes is not None and self.times[0] <= start:
+                    self.forward.keep_start(slopes, output)
             settings = rosenbrock.Settings(
                 start, span, self.options.rtol, self.atol_ordered, self.options.nonnegative, self.options.max_steps,
                 steady, 0.0,
@@ -334,9 +374,12 @@ class _Batch:
 
             if interval.equilibrate:
                 alone = len(self.intervals) == 1
-                equilibrate(self.compiled, settings, runs, parameters, in_threads, isolated=alone)
+                equilibration = Equilibration(
+                    self.compiled, settings, runs, parameters, alone, self.forward, slopes
+                )  # fmt: skip
+                equilibrate(equilibration, in_threads)
             else:
-                in_threads(self._integration(output, settings, runs))
+                in_threads(self._integration(output, settings, runs, slopes))
             alive = status == int(Status.OK)
             failed = ~alive & np.isnan(self.failed_at[rows])
             self.failed_at[rows][failed] = self.reached[rows][failed]
@@ -344,18 +387,33 @@ class _Batch:
                 self.reached[rows] = np.where(alive, interval.end, np.nan)
             if np.isinf(self.times[0]):  # steady state: the end is the output
                 self._keep_end(kept, y, next_output, alive)
-            self._complete(rows, kept, first, next_output, values)
+                if self.forward is not None and slopes is not None:
+                    self.forward.keep_start(slopes, self.output)
+            self._complete(rows, kept, slopes, first, next_output, values, held)
             if number < len(self.intervals) - 1:
                 status[alive] = int(Status.RUNNING)
         inner = self.order.permutation
         for i, species in enumerate(inner[counts[:, rosenbrock.CULPRIT]]):
             self.blamed[numbers[i]] = self.blamed[numbers[i]] or self.compiled.species[species]
 
-    def _integration(self, output: Output, settings: Settings, runs: Runs) -> Callable[[Workspace], None]:
+    def _integration(
+        self, output: Output, settings: Settings, runs: Runs, slopes: SlopeRuns | None
+    ) -> Callable[[Workspace], None]:
+        """Return what integrates the runs of the queue, with their sensitivities if there are any."""
         from . import rosenbrock
 
-        rates, partials, _ = self.addresses
-        return lambda w: rosenbrock.integrate(self.tables, self.method, output, settings, runs, rates, partials, w)
+        tables, method, forward = self.tables, self.method, self.forward
+        if forward is None:
+            return lambda w: rosenbrock.integrate(tables, method, output, settings, runs, *self.addresses, w)
+        from . import sensitivity
+
+        def integrate(w: Workspace) -> None:
+            own = forward.workspace(len(method.gamma_sums))
+            sensitivity.integrate_slopes(
+                tables, method, output, settings, runs, forward.inputs, slopes, self.addresses, w, own
+            )
+
+        return integrate
 
     def _work(self, work: Callable[[Workspace], None]) -> None:
         workspace = self.compiled.workspace()
@@ -393,7 +451,8 @@ class _Batch:
             kept[alive, 0, o] = (y[alive][:, readout.species[members]] * readout.weight[members]).sum(axis=1)
         next_output[alive] = 1
 
-    def _complete(self, rows: slice, kept: Float, first: Any, last: Any, values: Float) -> None:
+    def _complete(self, rows: slice, kept: Float, slopes: SlopeRuns | None, first: Any, last: Any, values: Float,
+                  held: Sequence[str]) -> None:  # fmt: skip
         """Turn the sums kept for the output times of an interval into the observables asked for."""
         reached = range(int(first.min(initial=0)), int(last.max(initial=0)))
         if not reached:
@@ -404,13 +463,24 @@ class _Batch:
         mine = (place >= first[:, None]) & (place < last[:, None])
         target = self.values[rows]
         target[:, times] = np.where(mine[:, :, None], done, target[:, times])
+        if self.forward is not None and self.sensitivities is not None and slopes is not None:
+            target = self.sensitivities[rows]
+            by_name, numbers = self.forward.by_name(slopes.kept[:, times]), self.forward.slopes.of_values(values, held)
+            done = self.output_slopes.complete(by_name, kept[:, times], self.times[times], values, numbers)
+            target[:, times] = np.where(mine[:, :, None, None], done, target[:, times])
 
-    def _refuse_not_finite(self, rows: slice, values: Float, k: Float, y: Float, interval: Interval) -> None:
+    def _refuse_not_finite(self, rows: slice, values: Float, k: Float, y: Float, slopes: SlopeRuns | None,
+                           interval: Interval) -> None:  # fmt: skip
         """Mark the runs whose parameters, rates or amounts are not finite; they are not begun."""
         status, reached, blamed = self.status[rows], self.reached[rows], self.blamed[rows]
         bad = ~(np.isfinite(values).all(axis=1) & np.isfinite(k).all(axis=1) & np.isfinite(y).all(axis=1))
+        if self.forward is not None and slopes is not None:
+            steep = self.forward.not_finite(slopes)
+            bad |= steep >= 0
         for i in np.flatnonzero(bad & (status == int(Status.RUNNING))):
             blamed[i] = _not_finite(self.compiled, values[i], k[i], y[i][self.order.position])
+            if self.forward is not None and not blamed[i]:
+                blamed[i] = f"derivative with respect to {self.forward.slopes.names[steep[i]]}"
             status[i] = int(Status.BAD_START)
             reached[i] = self.failed_at[rows][i] = 0.0 if interval.equilibrate else interval.start
             y[i] = 0.0
@@ -430,7 +500,8 @@ class _Batch:
         }
         statistics = {name: self.counts[:, j].copy() for j, name in enumerate(names)}
         return Result(self.conditions.names, self.times, self.readout.names, self.values, self.status, self.reached,
-                      statistics, tuple(map(str, self.blamed)), self.failed_at, attributes)  # fmt: skip
+                      statistics, tuple(map(str, self.blamed)), self.failed_at, attributes, self.sensitivities,
+                      self.forward.slopes.names if self.forward else ())  # fmt: skip
 
 
 def _rate_name(compiled: CompiledModel, rate: int) -> str:
@@ -454,8 +525,6 @@ def _not_finite(compiled: CompiledModel, values: Float, k: Float, y: Float) -> s
 def _run(compiled: CompiledModel, conditions: Conditions, times: Float, intervals: Sequence[Interval],
          observables: Sequence[str] | None, sensitivities: Sequence[str], options: SolverOptions,
          threads: int | None, progress: bool, label: str) -> Result:  # fmt: skip
-    if len(sensitivities):
-        raise InputError("sensitivities are not available yet; pass none")
     if threads is not None and threads < 1:
         raise InputError(f"threads is {threads}, expected at least 1")
     check_protocol(compiled, conditions)
@@ -465,15 +534,16 @@ def _run(compiled: CompiledModel, conditions: Conditions, times: Float, interval
             "leave out the segment that starts at -inf"
         )
     compiled.check_restriction(conditions)
-    batch = _Batch(compiled, conditions, times, intervals, _Readout(compiled, observables), options)
-    _announce_compilation()
+    batch = _Batch(compiled, conditions, times, intervals, _Readout(compiled, observables), options, sensitivities)
+    steady = any(interval.equilibrate for interval in intervals)
+    _announce_compilation(steady=steady, sensitivities=len(sensitivities) > 0)
     batch.prepare()
     n = len(conditions)
     n_threads = min(threads or available_threads(), max(n, 1))
     with progress_bar(n, label, shown=progress) as advance, ThreadPoolExecutor(n_threads) as pool:
         try:
-            for start in range(0, n, BLOCK):
-                rows = slice(start, min(start + BLOCK, n))
+            for start in range(0, n, batch.block):
+                rows = slice(start, min(start + batch.block, n))
                 try:
                     batch.run_block(rows, pool, n_threads, advance)
                 except KeyboardInterrupt:  # between intervals: what is not through all of them counts as stopped
@@ -487,10 +557,17 @@ def _run(compiled: CompiledModel, conditions: Conditions, times: Float, interval
     return batch.result()
 
 
-@lru_cache(maxsize=1)
-def _announce_compilation() -> None:
+@lru_cache(maxsize=4)
+def _announce_compilation(*, steady: bool, sensitivities: bool) -> None:
     """Say, once per machine, that machine code is being made; a person should not wonder why nothing happens."""
     from .kernel_cache import kernels_are_cached
 
-    if not kernels_are_cached():
-        print("residuum: compiling the integrator, once for this machine (about 20 s) ...", file=sys.stderr, flush=True)
+    parts = [("rosenbrock.integrate", "the integrator")]
+    parts += [("newton.examine", "the search for steady states")] if steady else []
+    if sensitivities:
+        parts.append(("response.respond" if steady else "sensitivity.integrate_slopes", "the sensitivities"))
+    if missing := [what for kernel, what in parts if not kernels_are_cached(kernel)]:
+        print(
+            f"residuum: compiling {' and '.join(missing)}, once for this machine (about 20 s) ...",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip

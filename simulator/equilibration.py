@@ -8,6 +8,8 @@ again at full tolerance.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +22,10 @@ from .totals import Totals, totals_of_runs
 
 if TYPE_CHECKING:
     from .compiled import CompiledModel
+    from .kernels import Tables
     from .rosenbrock import Runs, Settings, Workspace
+    from .sensitivity import SlopeRuns
+    from .slopes import Forward
 
 Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
@@ -34,29 +39,30 @@ about ROUGH to the border between two basins of attraction may be taken to the o
 WORTH_ANOTHER_TRY = tuple(map(int, (Status.TOO_STIFF, Status.NOT_FINITE, Status.NEGATIVE, Status.SINGULAR)))
 
 
-def equilibrate(
-    compiled: CompiledModel, settings: Settings, runs: Runs, parameters: Float, in_threads: InThreads, *, isolated: bool
-) -> None:
-    """Bring the `runs` that are RUNNING to steady state, in place; `parameters` (n, n_parameters) belong to them.
+def equilibrate(batch: Equilibration, in_threads: InThreads) -> None:
+    """Bring the runs that are RUNNING to steady state, in place, and their sensitivities.
 
-    A steady state in which some deviation would grow fails as UNSTABLE. If it has to be `isolated`, one that depends
+    A steady state in which some deviation would grow fails as UNSTABLE. If it has to be isolated, one that depends
     on the start beyond what is conserved fails as NOT_ISOLATED, and deviations in species that the run does not
     reach count too. Runs that are equal, bit by bit, are done once.
     """
+    runs, slopes = batch.runs, batch.slopes
     status = runs.status
     begun = status == int(Status.RUNNING)
-    leader = first_equals(runs, begun)
+    leader = first_equals(batch, begun)
     follows = begun & (leader != np.arange(len(status)))
     status[follows] = int(Status.PENDING)
-    _equilibrate(compiled, settings, runs, parameters, in_threads, isolated)
-    for array in (runs.y, status, runs.reached, runs.counts, runs.elapsed):
+    _equilibrate(batch, in_threads)
+    for array in (runs.y, status, runs.reached, runs.counts, runs.elapsed, *([slopes.s] if slopes else [])):
         array[follows] = array[leader[follows]]
 
 
-def first_equals(runs: Runs, begun: Flags) -> Index:
+def first_equals(batch: Equilibration, begun: Flags) -> Index:
     """Return, for each run that has `begun`, the first of these with the same numbers; for the others, themselves."""
+    runs, slopes = batch.runs, batch.slopes
     leader = np.arange(len(begun))
-    numbers = np.hstack([runs.k, runs.values, runs.y])[begun]
+    parts = [runs.k, runs.values, runs.y, *([slopes.s, slopes.values] if slopes else [])]
+    numbers = np.hstack([part.reshape(len(begun), -1)[begun] for part in parts])
     if len(numbers):
         rows = np.ascontiguousarray(numbers).view(np.dtype((np.void, numbers.itemsize * numbers.shape[1])))
         _, first, of_run = np.unique(rows, return_index=True, return_inverse=True)
@@ -64,86 +70,142 @@ def first_equals(runs: Runs, begun: Flags) -> Index:
     return leader
 
 
-def _equilibrate(
-    compiled: CompiledModel, settings: Settings, runs: Runs, parameters: Float, in_threads: InThreads, isolated: bool
-) -> None:
+def _equilibrate(batch: Equilibration, in_threads: InThreads) -> None:
+    compiled, settings, runs = batch.compiled, batch.settings, batch.runs
     status, start = runs.status, runs.y.copy()
-    rough = settings._replace(rtol=ROUGH, steady_tolerance=ROUGHLY_STEADY)
-    passes = [rough, settings] if settings.rtol < ROUGH else [settings]
-    todo = status == int(Status.RUNNING)
-    present = np.ones_like(start, bool)
     own = totals_of_runs(compiled, runs.k, start != 0.0)
-    near = totals_of_runs(compiled, runs.k, present) if isolated else own
-    for tolerances in passes:
+    near = totals_of_runs(compiled, runs.k, np.ones_like(start, bool)) if batch.isolated else own
+    rough = settings._replace(rtol=ROUGH, steady_tolerance=ROUGHLY_STEADY)
+    todo = status == int(Status.RUNNING)
+    spread = np.zeros_like(todo)
+    for tolerances in [rough, settings] if settings.rtol < ROUGH else [settings]:
         last = tolerances is settings
-        _integrate(compiled, tolerances, runs, in_threads)
+        batch.integrate(tolerances, in_threads)
         doubtful = todo & np.isin(status, WORTH_ANOTHER_TRY)
-        ended = todo & (status == int(Status.OK))
-        status[ended] = int(Status.RUNNING)
-        _settle(compiled, settings, runs, start, own, in_threads)
+        ended = _begin_again(status, todo)
+        batch.settle(start, own, in_threads)
         astray = ended & (status == int(Status.NO_STEADY_STATE))  # Newton left these where integration ended
-        status[astray] = int(Status.RUNNING if last else Status.NO_STEADY_STATE)
-        ended &= np.isin(status, (int(Status.OK), int(Status.RUNNING)))
-        status[ended] = int(Status.RUNNING)
-        growth, left = _examine(compiled, settings, runs, near, own, in_threads)
+        if last:
+            status[astray] = int(Status.OK)
+        ended = _begin_again(status, ended)
+        growth, left = batch.examine(near, own, in_threads)
         unstable = ended & ~(growth <= newton.GROWS)
         for i in np.flatnonzero(unstable):
-            unstable[i] = _grows(compiled, runs.y[i], parameters[i], near, i, settings.span)
-        spread = ended & ~(left <= newton.STAYS)
+            unstable[i] = batch.grows(int(i), near)
         status[unstable] = int(Status.UNSTABLE)
-        if isolated:
-            status[spread & ~unstable] = int(Status.NOT_ISOLATED)
-        todo = doubtful | astray | unstable | spread
+        spread[todo] = (ended & ~unstable & ~(left <= newton.STAYS))[todo]
+        if batch.isolated:
+            status[spread] = int(Status.NOT_ISOLATED)
+        todo = doubtful | astray | unstable | (spread & todo)
         if last or not todo.any():
-            return
+            break
         runs.y[todo] = start[todo]
         status[todo] = int(Status.RUNNING)
+    if batch.slopes is not None:
+        batch.respond(start, own, spread, in_threads)
 
 
-def _integrate(compiled: CompiledModel, settings: Settings, runs: Runs, in_threads: InThreads) -> None:
-    tables, _ = compiled.plan
-    rates, partials, _ = compiled.compiled_rates
-    method = rosenbrock.method_of(RODAS5P)
-    in_threads(lambda w: rosenbrock.integrate(tables, method, NOTHING, settings, runs, rates, partials, w))
+def _begin_again(status: Index, among: Flags) -> Flags:
+    """Put the runs `among` these that have ended well to work once more, and return which they are."""
+    well = among & (status == int(Status.OK))
+    status[well] = int(Status.RUNNING)
+    return well
 
 
-def _settle(
-    compiled: CompiledModel, settings: Settings, runs: Runs, start: Float, own: Totals, in_threads: InThreads
-) -> None:
-    tables, _ = compiled.plan
-    rates, partials, _ = compiled.compiled_rates
-    in_threads(lambda w: newton.settle(tables, NOTHING, settings, runs, start, own, rates, partials, w))
+@dataclass(frozen=True)
+class Equilibration:
+    """The runs of one call and what can be done with them, eight at a time in several threads."""
 
+    compiled: CompiledModel
+    settings: Settings
+    runs: Runs
+    parameters: Float
+    """(n, n_parameters)"""
+    isolated: bool
+    """Whether the steady states must not depend on the start beyond what is conserved."""
+    forward: Forward | None = None
+    slopes: SlopeRuns | None = None
 
-def _examine(
-    compiled: CompiledModel, settings: Settings, runs: Runs, near: Totals, own: Totals, in_threads: InThreads
-) -> tuple[Float, Float]:
-    """Return, per run, the growth of a deviation and the part of one that stays: see `newton.examine`."""
-    tables, _ = compiled.plan
-    rates, partials, _ = compiled.compiled_rates
-    probe = np.random.default_rng(0).uniform(-1, 1, tables.n_species)
-    growth, left = np.zeros(len(runs.status)), np.zeros(len(runs.status))
-    in_threads(
-        lambda w: newton.examine(
-            tables, NOTHING, settings, runs, near, own, probe, growth, left, rates, partials, w
+    @cached_property
+    def tables(self) -> Tables:
+        """The network."""
+        return self.compiled.plan[0]
+
+    def integrate(self, settings: Settings, in_threads: InThreads) -> None:
+        """Integrate the runs until they are steady, as far as `settings` say."""
+        method = rosenbrock.method_of(RODAS5P)
+        rates, partials, _ = self.compiled.compiled_rates
+        in_threads(
+            lambda w: rosenbrock.integrate(self.tables, method, NOTHING, settings, self.runs, rates, partials, w)
         )
-    )  # fmt: skip
-    return growth, left
 
+    def settle(self, start: Float, totals: Totals, in_threads: InThreads) -> None:
+        """Bring the runs to the steady state beside them: see `newton.settle`."""
+        rates, partials, _ = self.compiled.compiled_rates
+        in_threads(
+            lambda w: newton.settle(
+                self.tables, NOTHING, self.settings, self.runs, start, totals, rates, partials, w
+            )
+        )  # fmt: skip
 
-def _grows(compiled: CompiledModel, y: Float, parameters: Float, totals: Totals, run: int, span: float) -> bool:
-    """Return whether the Jacobian at `y`, within the run's totals, has an eigenvalue that grows within `span`."""
-    order = compiled.plan[1]
-    j = compiled.jacobian(0.0, y[order.position], parameters).toarray()[np.ix_(order.permutation, order.permutation)]
-    mine = range(totals.first[run], totals.last[run])
-    free = totals.free[totals.first[run] : totals.last[run]]
-    weights = np.zeros((len(free), len(y)))
-    for row, t in zip(weights, mine, strict=True):
-        members = slice(totals.pointer[t], totals.pointer[t + 1])
-        row[totals.species[members]] = totals.weight[members]
-    rest = np.setdiff1d(np.arange(len(y)), free)  # these vary, and the free ones follow
-    modes = np.linalg.eigvals(j[np.ix_(rest, rest)] - j[np.ix_(rest, free)] @ weights[:, rest])
-    return bool(modes.size and modes.real.max() > max(1.0 / span, 1e-10 * np.abs(modes).max()))
+    def examine(self, near: Totals, own: Totals, in_threads: InThreads) -> tuple[Float, Float]:
+        """Return, per run, the growth of a deviation and the part of one that stays: see `newton.examine`."""
+        rates, partials, _ = self.compiled.compiled_rates
+        probe = np.random.default_rng(0).uniform(-1, 1, self.tables.n_species)
+        growth, left = np.zeros(len(self.runs.status)), np.zeros(len(self.runs.status))
+        in_threads(
+            lambda w: newton.examine(
+                self.tables, NOTHING, self.settings, self.runs, near, own, probe, growth, left, rates, partials, w
+            )
+        )
+        return growth, left
+
+    def grows(self, run: int, totals: Totals) -> bool:
+        """Return whether the Jacobian of a run, within its totals, has an eigenvalue that grows within the span."""
+        order = self.compiled.plan[1]
+        y = self.runs.y[run, order.position]
+        j = self.compiled.jacobian(0.0, y, self.parameters[run]).toarray()
+        j = j[np.ix_(order.permutation, order.permutation)]
+        weights, free = totals.of(run, len(y))
+        rest = np.setdiff1d(np.arange(len(y)), free)  # these vary, and the free ones follow
+        modes = np.linalg.eigvals(j[np.ix_(rest, rest)] - j[np.ix_(rest, free)] @ weights[:, rest])
+        return bool(modes.size and modes.real.max() > max(1.0 / self.settings.span, 1e-10 * np.abs(modes).max()))
+
+    def respond(self, start: Float, totals: Totals, spread: Flags, in_threads: InThreads) -> None:
+        """Turn the sensitivities of the start into those of the steady states: see `response.respond`.
+
+        For runs whose end depends on the whole start (`spread`) they are integrated along the trajectory.
+        """
+        from . import response, sensitivity
+
+        assert self.forward is not None and self.slopes is not None
+        forward, slopes, status = self.forward, self.slopes, self.runs.status
+        method = rosenbrock.method_of(RODAS5P)
+        addresses = (*self.compiled.compiled_rates[:2], *self.compiled.compiled_slopes[:2])
+        before, solved = slopes.s.copy(), np.ones(len(status), bool)
+        status[spread & (status == int(Status.OK))] = int(Status.PENDING)
+        at_rest = _begin_again(status, status == int(Status.OK))
+
+        def respond(w: Workspace) -> None:
+            z = forward.workspace(len(method.gamma_sums))
+            response.respond(
+                self.tables, NOTHING, self.settings, self.runs, totals, forward.inputs, slopes, solved, addresses, w, z
+            )
+
+        def integrate(w: Workspace) -> None:
+            z = forward.workspace(len(method.gamma_sums))
+            sensitivity.integrate_slopes(
+                self.tables, method, NOTHING, self.settings, self.runs, forward.inputs, slopes, addresses, w, z
+            )
+
+        in_threads(respond)
+        left = (spread & (status == int(Status.PENDING))) | (at_rest & ~solved & (status == int(Status.OK)))
+        if self.isolated:
+            status[left] = int(Status.NOT_ISOLATED)
+        elif left.any():
+            slopes.s[left], self.runs.y[left] = before[left], start[left]
+            status[left] = int(Status.RUNNING)
+            in_threads(integrate)
 
 
 _NONE = np.zeros(0, np.int64)

@@ -247,6 +247,45 @@ def used_by(trees: Iterable[ast.expr], definitions: Mapping[str, ast.expr]) -> d
     return {name: tree for name, tree in definitions.items() if name in used}
 
 
+def in_steps(
+    trees: Iterable[ast.expr], definitions: Mapping[str, ast.expr]
+) -> tuple[list[ast.expr], dict[str, ast.expr]]:
+    """Return the same quantities made of definitions of one operation each, equal ones shared.
+
+    Derivatives of them, by the chain rule, then grow in number but not in size.
+    """
+    steps: dict[str, ast.expr] = {}
+    known: dict[str, ast.expr] = {}
+    """What stands for a part, by its text or by the name of its definition."""
+
+    def step(tree: ast.expr) -> ast.expr:
+        match tree:
+            case ast.Constant():
+                return tree
+            case ast.Name(id=name):
+                return known.get(name, tree)
+            case ast.Call(func=function, args=arguments):
+                tree = ast.Call(function, [step(argument) for argument in arguments], [])
+            case ast.BinOp(left=a, op=op, right=b):
+                tree = ast.BinOp(step(a), op, step(b))
+            case ast.UnaryOp(op=op, operand=a):
+                tree = ast.UnaryOp(op, step(a))
+            case ast.Compare(left=a, ops=ops, comparators=[b]):
+                return ast.Compare(step(a), ops, [step(b)])  # conditions stay where they are: they are no numbers
+            case ast.BoolOp(op=op, values=values):
+                return ast.BoolOp(op, [step(value) for value in values])
+        text = ast.dump(tree)
+        if text not in known:
+            symbol = f"step {len(steps)}"  # no name of a quantity has a blank
+            steps[symbol] = tree
+            known[text] = ast.Name(symbol, ast.Load())
+        return known[text]
+
+    for name, tree in definitions.items():
+        known[name] = step(tree)
+    return [step(tree) for tree in trees], steps
+
+
 def switches(tree: ast.expr) -> Iterator[ast.expr]:
     """Return the parts of `tree` at which its value or slope can jump: comparisons, `rint`, `min` and `max`."""
     for node in ast.walk(tree):
@@ -305,8 +344,13 @@ def derivative(tree: ast.expr, name: str, inner: Mapping[str, ast.expr] | None =
             case ast.BinOp(left=a, op=ast.Div(), right=b):
                 return _add(_divide(d(a), b), _negate(_divide(_multiply(a, d(b)), _multiply(b, b))))
             case ast.BinOp(left=a, op=ast.Pow(), right=b):
-                base = _multiply(_multiply(b, ast.BinOp(a, ast.Pow(), _add(b, ast.Constant(-1.0)))), d(a))
-                return _add(base, _multiply(_multiply(tree, _call("ln", a)), d(b)))
+                of_base = _multiply(b, ast.BinOp(a, ast.Pow(), _add(b, ast.Constant(-1.0))))
+                of_exponent = _multiply(tree, _call("ln", a))
+                zero = ast.Constant(0.0)
+                if names_in(b):  # x^0 and 0^n have slopes too: 0, where the formulas say 0/0 and 0 ln(0)
+                    of_base = _call("if", ast.Compare(b, [ast.Eq()], [zero]), zero, of_base)
+                    of_exponent = _call("if", ast.Compare(a, [ast.Eq()], [zero]), zero, of_exponent)
+                return _add(_multiply(of_base, d(a)), _multiply(of_exponent, d(b)))
             case ast.Call(func=ast.Name(id="if"), args=[condition, a, b]):
                 yes, no = d(a), d(b)
                 return yes if _is(yes, 0) and _is(no, 0) else _call("if", condition, yes, no)
@@ -320,6 +364,30 @@ def derivative(tree: ast.expr, name: str, inner: Mapping[str, ast.expr] | None =
         return d(tree)
     except RecursionError:
         raise too_deep(f"d/d{name} of {', '.join(sorted(names_in(tree)))}") from None
+
+
+def derivatives(
+    trees: Sequence[ast.expr], defined: Mapping[str, ast.expr], variables: Sequence[str]
+) -> tuple[dict[str, ast.expr], dict[tuple[int, int], ast.expr]]:
+    """Return the derivatives of `defined` by name, and those of `trees` by (tree, variable); zeros are left out."""
+    chain: dict[str, ast.expr] = {}
+    partials: dict[tuple[int, int], ast.expr] = {}
+    for number, variable in enumerate(variables):
+        inner: dict[str, ast.expr] = {}
+        for name, tree in defined.items():
+            if not is_zero(slope := derivative(tree, variable, inner)):
+                symbol = f"d {name}/d {variable}"  # no name of a quantity has a blank
+                inner[name] = ast.Name(symbol, ast.Load())
+                chain[symbol] = slope
+        for r, tree in enumerate(trees):
+            if not is_zero(slope := derivative(tree, variable, inner)):
+                partials[r, number] = slope
+    return chain, partials
+
+
+def is_zero(tree: ast.expr) -> bool:
+    """Tell whether a derivative is zero everywhere, as far as its tree shows."""
+    return _is(tree, 0)
 
 
 def _call(name: str, *arguments: ast.expr) -> ast.expr:

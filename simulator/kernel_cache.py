@@ -21,7 +21,10 @@ from .cache import CacheNotice, cache_root, content_hash, writable_folder
 
 F = TypeVar("F", bound=Callable[..., Any])
 HERE = Path(__file__).parent
-KERNEL_FILES = ("kernel_cache.py", "kernels.py", "lu.py", "newton.py", "rosenbrock.py", "rates.py", "simd.py", "status.py")
+KERNEL_FILES = (
+    "kernel_cache.py", "kernels.py", "lu.py", "newton.py", "rates.py", "response.py", "rosenbrock.py",
+    "sensitivity.py", "simd.py", "status.py",
+)  # fmt: skip
 """Every file that holds machine code called from another; a change in any of them recompiles all."""
 
 
@@ -41,10 +44,10 @@ def kernel_folder() -> Path | None:
     return None if root is None else root / kernels_hash()
 
 
-def kernels_are_cached() -> bool:
-    """Tell whether the integrator has been compiled before, by these sources and on this CPU."""
+def kernels_are_cached(kernel: str = "rosenbrock.integrate") -> bool:
+    """Tell whether a kernel has been compiled before, by these sources and on this CPU."""
     folder = cache_root() / "kernels" / kernels_hash()
-    return folder.is_dir() and any(folder.glob("rosenbrock.integrate-*.nbc"))
+    return folder.is_dir() and any(folder.glob(f"{kernel}-*.nbc"))
 
 
 class _Locator(caching._CacheLocator):
@@ -101,3 +104,8 @@ for module in (dispatcher, ccallback):
 def kernel(function: F) -> F:
     """Compile `function` to machine code: no Python inside, no GIL, IEEE division, cached where possible."""
     return numba.njit(error_model="numpy", nogil=True, cache=kernel_folder() is not None)(function)
+
+
+def inlined(function: F) -> F:
+    """Compile `function` as a part of the kernels that call it, to share their code without the price of a call."""
+    return numba.njit(error_model="numpy", nogil=True, forceinline=True)(function)

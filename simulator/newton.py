@@ -46,8 +46,8 @@ SMALL_ENOUGH = 1e-6
 RUNGS, REPEATS = 12, 16
 """Time scales at which the linearised model is tried for growth, and steps made at each."""
 GROWS = 1.05
-"""Growth per step above which a state is not taken to be stable without its eigenvalues. Stable states reach 1.03 by the
-turning of damped oscillations; an unstable focus that grows by less than a tenth in a radian may pass unseen."""
+"""Growth per step above which a state is not taken to be stable without its eigenvalues. Stable states reach 1.03, as
+damped oscillations turn; an unstable focus that grows by less than a tenth in a radian may pass unseen."""
 RETURNS, STAYS = 3, 0.05
 """Longest steps that a deviation gets to return to the steady state, and how much of it may then be left."""
 
@@ -192,7 +192,7 @@ def draw_deviation(totals, w, probe, x):
 
 @kernel
 def norm_of(w, x, row):
-    """Write the largest number of `x`, in units of amounts and atol, into a row of `w.lane`; NaN if one is not finite."""
+    """Write the largest number of `x`, in units of amounts and atol, into a row of `w.lane`; NaN if any is not finite."""
     size, finite = splat(0.0), splat(0.0)
     for i in range(x.shape[0]):
         size = larger(absolute(load(x, i)) / load(w.right, i), size)

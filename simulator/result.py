@@ -36,8 +36,8 @@ class Result:
         Model time up to which each run got; NaN where the clock never started.
     statistics
         Per run: `attempts`, `steps`, `rejections`, `factorisations`, `rhs_calls`, each (n_conditions,).
-    sensitivities
-        Always None for now.
+    sensitivities : (n_conditions, n_times, n_observables, n_names)
+        Derivatives of `values` to `sensitivity_names`, NaN where these are; None if none were asked for.
     """
 
     conditions: tuple[str, ...]
@@ -51,7 +51,8 @@ class Result:
     failed_at: Float = field(default_factory=lambda: np.zeros(0))
     """Time at which each run failed; of a pre-equilibration, the time spent in it."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    sensitivities: None = None
+    sensitivities: Float | None = None
+    sensitivity_names: tuple[str, ...] = ()
 
     @property
     def ok(self) -> npt.NDArray[np.bool_]:
@@ -98,12 +99,16 @@ class Result:
         return f"<Result {self.summary()}; {len(self.times)} times, {len(self.observables)} observables>"
 
     def to_xarray(self) -> xr.Dataset:
-        """Return a Dataset with dims (condition, time, observable); variables value, status and reached."""
+        """Return a Dataset with dims (condition, time, observable); variables value, status and reached.
+
+        Where sensitivities were asked for, a variable sensitivity has a dimension `parameter` in addition.
+        """
         import xarray as xr
 
-        return xr.Dataset(
+        dims = ("condition", "time", "observable")
+        dataset = xr.Dataset(
             {
-                "value": (("condition", "time", "observable"), self.values),
+                "value": (dims, self.values),
                 "status": ("condition", self.status, {"meaning": str({s.name: int(s) for s in Status})}),
                 "reached": ("condition", self.reached),
             },
@@ -114,6 +119,10 @@ class Result:
             },
             attrs=dict(self.attributes),
         )
+        if self.sensitivities is None:
+            return dataset
+        dataset = dataset.assign_coords(parameter=list(self.sensitivity_names))
+        return dataset.assign(sensitivity=((*dims, "parameter"), self.sensitivities))
 
     def to_frame(self) -> pd.DataFrame:
         """Return a tidy table: condition, time, observable, value, status (its name)."""

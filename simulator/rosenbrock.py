@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .kernel_cache import kernel
+from .kernel_cache import inlined, kernel
 from .kernels import Tables, evaluate_partials, jacobian, rhs, turnover, update_rates
 from .lu import factor, residual, solve
 from .simd import WIDTH, absolute, aligned, fma, larger, load, smaller, splat, store, take_next, where_less
@@ -512,79 +512,94 @@ def judge(tables, method, settings, runs, w):
 
 
 @kernel
+def reach_of(settings, w, lane):
+    """Return the end of a lane's step, which is that of the interval for a step that comes close to it."""
+    t, h = w.lane[T, lane], w.lane[H, lane]
+    return settings.span if t + 1.0001 * h >= settings.span else t + h
+
+
+@inlined
+def attempt(tables, method, output, settings, runs, rates_address, partials_address, w, new):
+    """Make room for new runs where some have come to an end, and try one step of every lane.
+
+    `new` tells whether a run has entered since the last attempt. Returns False if no run is left.
+    """
+    # ---- slopes at the lanes' points; what has come to an end makes room
+    slope_at(tables, rates_address, w, T, w.y, w.slope)
+    while finish_lanes(tables, settings, runs, w) > 0:
+        busy, again = refill(tables, output, settings, runs, w)
+        if busy == 0:
+            return False
+        new = new or again
+        slope_at(tables, rates_address, w, T, w.y, w.slope)
+    if new:
+        first_step_sizes(tables, settings, rates_address, w, method.error_order)
+        slope_at(tables, rates_address, w, T, w.y, w.slope)  # rate functions back at (t, y)
+        for lane in range(WIDTH):
+            if w.run[lane] >= 0 and runs.counts[w.run[lane], RHS_CALLS] == 0:
+                runs.counts[w.run[lane], RHS_CALLS] += 1
+
+    # ---- one attempted step of every lane
+    for lane in range(WIDTH):
+        h = w.lane[H, lane]
+        if w.run[lane] >= 0:
+            if w.lane[T, lane] + 1.0001 * h >= settings.span:
+                h = settings.span - w.lane[T, lane]
+            runs.counts[w.run[lane], RHS_CALLS] += method.gamma_sums.size
+        w.lane[H, lane] = h
+        w.lane[SHIFT, lane] = 1.0 / (method.gamma * h)
+        w.lane[PER_H, lane] = 1.0 / h
+    if tables.n_functions > 0:
+        evaluate_partials(partials_address, w.x, w.values, w.partials)
+    jacobian(tables, w.k, w.y, w.partials, w.terms, w.entries, w.dfdt)
+    factor(tables, w.entries, w.lane[SHIFT : SHIFT + 1], w.lu, w.scratch)
+    stages(tables, method, rates_address, w)
+    judge(tables, method, settings, runs, w)
+    return True
+
+
+@inlined
+def proceed(method, output, settings, runs, w):
+    """Take the accepted steps: outputs inside them, then on to their ends; give every lane its next step size."""
+    n = w.slope.shape[0]
+    wanted, all_accepted = False, True
+    for lane in range(WIDTH):
+        run = w.run[lane]
+        if run < 0:
+            continue
+        if w.lane[TRIAL_H, lane] < 0.0:
+            all_accepted = False
+        elif runs.next_output[run] < output.times.size:
+            wanted = wanted or output.times[runs.next_output[run]] <= reach_of(settings, w, lane)
+    if wanted:
+        interpolate(method, w, n)
+    for lane in range(WIDTH):
+        run = w.run[lane]
+        if run < 0:
+            continue
+        if w.lane[TRIAL_H, lane] > 0.0:
+            reach = reach_of(settings, w, lane)
+            if wanted:
+                keep_outputs(output, runs, w, run, lane, w.lane[T, lane], w.lane[H, lane], reach)
+            w.lane[T, lane] = reach
+            if not all_accepted:
+                for i in range(n):
+                    w.y[i, lane] = w.y_new[i, lane]
+        w.lane[H, lane] = abs(w.lane[TRIAL_H, lane])
+    if all_accepted:
+        for i in range(n):
+            store(w.y, i, load(w.y_new, i))
+
+
+@kernel
 def integrate(tables, method, output, settings, runs, rates_address, partials_address, w):
     """Work off the queue of `runs` over the interval of `settings`, eight at a time, until none is left.
 
     On entry `runs.status` is RUNNING where there is something to do; on return it says how each run of this thread
     ended. Several threads may call this with the same `runs` and `settings`, each with its own `w`.
     """
-    n = tables.n_species
-    n_stages = method.gamma_sums.size
     w.start[0] = settings.start
     busy, new = refill(tables, output, settings, runs, w)
-    while busy > 0:
-        # ---- slopes at the lanes' points; what has come to an end makes room
-        slope_at(tables, rates_address, w, T, w.y, w.slope)
-        while finish_lanes(tables, settings, runs, w) > 0:
-            busy, again = refill(tables, output, settings, runs, w)
-            if busy == 0:
-                return
-            new = new or again
-            slope_at(tables, rates_address, w, T, w.y, w.slope)
-        if new:
-            first_step_sizes(tables, settings, rates_address, w, method.error_order)
-            slope_at(tables, rates_address, w, T, w.y, w.slope)  # rate functions back at (t, y)
-            for lane in range(WIDTH):
-                if w.run[lane] >= 0 and runs.counts[w.run[lane], RHS_CALLS] == 0:
-                    runs.counts[w.run[lane], RHS_CALLS] += 1
-            new = False
-
-        # ---- one attempted step of every lane
-        for lane in range(WIDTH):
-            t, h = w.lane[T, lane], w.lane[H, lane]
-            if w.run[lane] >= 0:
-                if t + 1.0001 * h >= settings.span:
-                    h = settings.span - t
-                runs.counts[w.run[lane], RHS_CALLS] += n_stages
-            w.lane[H, lane] = h
-            w.lane[SHIFT, lane] = 1.0 / (method.gamma * h)
-            w.lane[PER_H, lane] = 1.0 / h
-        if tables.n_functions > 0:
-            evaluate_partials(partials_address, w.x, w.values, w.partials)
-        jacobian(tables, w.k, w.y, w.partials, w.terms, w.entries, w.dfdt)
-        factor(tables, w.entries, w.lane[SHIFT : SHIFT + 1], w.lu, w.scratch)
-        stages(tables, method, rates_address, w)
-        judge(tables, method, settings, runs, w)
-
-        # ---- accepted steps: outputs inside the step, then on
-        wanted, all_accepted = False, True
-        for lane in range(WIDTH):
-            run = w.run[lane]
-            if run < 0:
-                continue
-            if w.lane[TRIAL_H, lane] < 0.0:
-                all_accepted = False
-            elif runs.next_output[run] < output.times.size:
-                reach = w.lane[T, lane] + w.lane[H, lane]
-                if w.lane[T, lane] + 1.0001 * w.lane[H, lane] >= settings.span:
-                    reach = settings.span
-                wanted = wanted or output.times[runs.next_output[run]] <= reach
-        if wanted:
-            interpolate(method, w, n)
-        for lane in range(WIDTH):
-            run = w.run[lane]
-            if run < 0:
-                continue
-            t, h = w.lane[T, lane], w.lane[H, lane]
-            if w.lane[TRIAL_H, lane] > 0.0:
-                last = t + 1.0001 * h >= settings.span
-                if wanted:
-                    keep_outputs(output, runs, w, run, lane, t, h, settings.span if last else t + h)
-                w.lane[T, lane] = settings.span if last else t + h
-                if not all_accepted:
-                    for i in range(n):
-                        w.y[i, lane] = w.y_new[i, lane]
-            w.lane[H, lane] = abs(w.lane[TRIAL_H, lane])
-        if all_accepted:
-            for i in range(n):
-                store(w.y, i, load(w.y_new, i))
+    while busy > 0 and attempt(tables, method, output, settings, runs, rates_address, partials_address, w, new):
+        proceed(method, output, settings, runs, w)
+        new = False

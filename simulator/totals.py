@@ -36,6 +36,15 @@ class Totals(NamedTuple):
     weight: Float
     free: Index
 
+    def of(self, run: int, n_species: int) -> tuple[Float, Index]:
+        """Return the weights (n_totals, n_species) of one run's totals, and the species free in each."""
+        mine = range(self.first[run], self.last[run])
+        weights = np.zeros((len(mine), n_species))
+        for row, t in zip(weights, mine, strict=True):
+            members = slice(self.pointer[t], self.pointer[t + 1])
+            row[self.species[members]] = self.weight[members]
+        return weights, self.free[mine.start : mine.stop]
+
 
 _KNOWN: WeakKeyDictionary[CompiledModel, dict[bytes, tuple[Float, Index]]] = WeakKeyDictionary()
 
@@ -90,7 +99,7 @@ def reached_reactions(tables: Tables, present: Flags, running: Flags) -> Flags:
 
 
 def left_null_space(tables: Tables, reached: Flags) -> tuple[Float, Index]:
-    """Return weights (n_totals, n_species) of the sums that no `reached` reaction changes, and the species free in each.
+    """Return weights (n_totals, n_species) of the sums that no `reached` reaction changes, and which species are free.
 
     The changes of amounts are brought to reduced echelon form, reaction by reaction: a basis with one pivot species in
     each row and nowhere else. What is not a pivot is free, and its total follows from the column below it.

@@ -1,5 +1,6 @@
 """Steady states: exact where a closed form exists, those of the trajectory where there are several, a status where
-there is none, or none that can be trusted."""
+there is none, or none that can be trusted.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +12,17 @@ import pytest
 from helpers import conserved_totals, net
 
 import residuum
-from residuum.simulator import CompiledModel, Conditions, Segment, SolverOptions, Status, compile_model
-from residuum.simulator import equilibration, simulate, steady_state
+from residuum.simulator import (
+    CompiledModel,
+    Conditions,
+    Segment,
+    SolverOptions,
+    Status,
+    compile_model,
+    equilibration,
+    simulate,
+    steady_state,
+)
 
 EXACT = 1e-11
 """Newton's last step is 1e-12 of the amounts or less; rounding of slopes and sums comes on top."""
@@ -240,14 +250,14 @@ def test_runs_that_start_alike_are_equilibrated_once(monkeypatch: pytest.MonkeyP
     begun: list[int] = []
     one_by_one = equilibration.first_equals
 
-    def counting(runs: Any, flags: Any) -> Any:
-        leader = one_by_one(runs, flags)
+    def counting(batch: Any, flags: Any) -> Any:
+        leader = one_by_one(batch, flags)
         begun.append(len(set(leader)))
         return leader
 
     monkeypatch.setattr(equilibration, "first_equals", counting)
     shared = simulate(compiled, [0.0, 0.5], conditions)
-    monkeypatch.setattr(equilibration, "first_equals", lambda runs, flags: np.arange(len(flags)))
+    monkeypatch.setattr(equilibration, "first_equals", lambda batch, flags: np.arange(len(flags)))
     alone = simulate(compiled, [0.0, 0.5], conditions)
     assert begun == [3]
     np.testing.assert_array_equal(shared.values, alone.values)

@@ -1,0 +1,469 @@
+"""Forward sensitivities: a queue of runs and how free parameters act on them in, derivatives of what is kept out.
+Machine code.
+
+The step of the integrator is itself differentiated (see `step_slopes`). Runs advance eight at a time as in
+`rosenbrock`; the sensitivities of each then advance eight parameters at a time, with the matrices of that run alone.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .kernel_cache import kernel
+from .kernels import Table, Tables, evaluate_partials, jacobian, update_rates
+from .rates import call_rates
+from .rosenbrock import (
+    CULPRIT,
+    LARGEST_GROWTH,
+    LARGEST_SHRINK,
+    NOT_FINITE,
+    PER_H,
+    REASON,
+    REJECTED,
+    REJECTIONS,
+    SAFETY,
+    STAGE_T,
+    STEPS,
+    TOO_STIFF,
+    TRIAL_H,
+    H,
+    T,
+    attempt,
+    proceed,
+    reach_of,
+    refill,
+)  # fmt: skip
+from .simd import WIDTH, absolute, aligned, at, fma, larger, load, splat, store, where_less
+
+Float = npt.NDArray[np.float64]
+
+
+class Inputs(NamedTuple):
+    """How dy/dt changes with the values that free parameters act on, as flat tables.
+
+    The change with one value is a sparse column: its entries are sums of terms, and each term is the rate of a
+    reaction per unit of the value.
+    """
+
+    n_partials: int
+    """Partial derivatives of the rate functions to observables and time."""
+    term_reaction: Table
+    term_pair: Table
+    """Which derivative of a rate function to a value; -1 where the value itself is the rate constant."""
+    term_factor: Float
+    sum_pointer: Table
+    sum_term: Table
+    sum_by: Float
+    column_pointer: Table
+    entry_species: Table
+    block_pointer: Table
+    """Which columns the free parameters of a block of eight act on: the block's share of `block_column`."""
+    block_column: Table
+
+
+class SlopeRuns(NamedTuple):
+    """The sensitivities of the runs of one call; last axis: the eight free parameters of a block."""
+
+    s: Float
+    """dy/dtheta (n_runs, n_blocks, n_species, WIDTH), elimination order: at the start, then where the run got to."""
+    values: Float
+    """Derivatives of the values (n_runs, len(block_column), WIDTH)."""
+    scale: Float
+    """Sizes of the free parameters (n_runs, n_blocks, WIDTH)."""
+    kept: Float
+    """(n_runs, n_times, n_outputs, n_blocks, WIDTH)."""
+
+
+class SlopeWorkspace(NamedTuple):
+    """Scratch of one thread. Lane arrays have shape (n, WIDTH), over runs or (from `s_stage` on) over parameters."""
+
+    y: Float
+    direction: Float
+    x: Float
+    """Inputs of the rate functions at the start of the step, and a direction in them."""
+    k: Float
+    dk: Float
+    partials: Float
+    pairs: Float
+    stage_pairs: Float
+    changes: Float
+    """Changes along the direction of rate functions, their partial derivatives and their derivatives to values."""
+    terms: Float
+    entries: Float
+    along: Float
+    columns: Float
+    matrices: Float
+    """Per lane and stage: J at the stage beside the change of J along the stage, entry by entry."""
+    column_entries: Float
+    """Per lane and stage: entries of the columns of `Inputs`."""
+    factors: Float
+    """Per lane: the entries of the LU factors."""
+    s_stage: Float
+    s_new: Float
+    u: Float
+    interpolants: Float
+    error: Float
+
+
+def slope_workspace(tables: Tables, inputs: Inputs, n_rates: int, n_pairs: int, n_stages: int) -> SlopeWorkspace:
+    """Return scratch arrays that fit the network, the free parameters and the method."""
+    n, nnz, n_lu = tables.n_species, len(tables.jacobian_column), len(tables.lu_column)
+    n_observed, n_columns, n_partials = len(tables.observable_pointer), len(inputs.entry_species), inputs.n_partials
+    n_terms = max(len(tables.term_rate) + len(tables.chain_partial), len(inputs.term_reaction))
+
+    def lanes(rows: int) -> Float:
+        return aligned(max(rows, 1), WIDTH)
+
+    work = SlopeWorkspace(
+        y=lanes(n + 1), direction=lanes(n + 1), x=lanes(2 * n_observed), k=lanes(n_rates), dk=lanes(n_rates),
+        partials=lanes(n_partials), pairs=lanes(n_pairs), stage_pairs=lanes(n_pairs),
+        changes=lanes(tables.n_functions + n_partials + n_pairs), terms=lanes(n_terms), entries=lanes(nnz),
+        along=lanes(nnz), columns=lanes(n_columns), matrices=np.zeros(2 * WIDTH * n_stages * nnz),
+        column_entries=np.zeros(WIDTH * n_stages * n_columns), factors=np.zeros(WIDTH * n_lu),
+        s_stage=lanes(n), s_new=lanes(n * (len(inputs.block_pointer) - 1)), u=lanes(n_stages * n),
+        interpolants=lanes(3 * n), error=lanes(1),
+    )  # fmt: skip
+    work.y[n] = 1.0
+    return work
+
+
+# ---- eight runs: matrices of every stage ------------------------------------------------------------------------
+
+
+@kernel
+def product_along(y, direction, first, second, pointer, further, place):
+    """Return the product of reacting amounts and its change along a direction.
+
+    `further` lists, in list `place` of `pointer`, species beyond the first two; none if `place` is negative.
+    """
+    a, b = load(y, first), load(y, second)
+    product = a * b
+    change = fma(load(direction, first), b, a * load(direction, second))
+    if place >= 0:
+        for q in range(at(pointer, place), at(pointer, place + 1)):
+            i = at(further, q)
+            change = fma(change, load(y, i), product * load(direction, i))
+            product = product * load(y, i)
+    return product, change
+
+
+@kernel
+def jacobian_along(tables, k, dk, y, direction, partials, dpartials, terms, entries):
+    """Write the change of df/dy along a direction into `entries`: terms as in `kernels.jacobian`, by the product rule.
+
+    `dk` and `dpartials` (a part of `changes`) are those of the rate constants and partial derivatives.
+    """
+    n_terms = tables.term_rate.size
+    for m in range(n_terms):
+        product, change = product_along(
+            y, direction, at(tables.term_first, m), at(tables.term_second, m),
+            tables.term_further_pointer, tables.term_further, m - tables.n_plain_terms,
+        )  # fmt: skip
+        rate = at(tables.term_rate, m)
+        store(terms, m, fma(load(k, rate), change, load(dk, rate) * product))
+    for m in range(tables.chain_partial.size):
+        product, change = product_along(
+            y, direction, at(tables.chain_first, m), at(tables.chain_second, m),
+            tables.chain_further_pointer, tables.chain_further, m,
+        )  # fmt: skip
+        partial = at(tables.chain_partial, m)
+        v = fma(load(partials, partial), change, load(dpartials, partial) * product)
+        store(terms, n_terms + m, at(tables.chain_factor, m) * v)
+    for e in range(tables.jacobian_column.size):
+        total = splat(0.0)
+        for q in range(at(tables.sum_pointer, e), at(tables.sum_pointer, e + 1)):
+            total = fma(at(tables.sum_by, q), load(terms, at(tables.sum_term, q)), total)
+        store(entries, e, total)
+
+
+@kernel
+def input_columns(tables, inputs, y_stage, y, direction, stage_pairs, pairs, dpairs, terms, columns):
+    """Write df/dv at a stage plus the change of df/dv, at the start of the step, along the stage."""
+    for m in range(inputs.term_reaction.size):
+        r, pair = at(inputs.term_reaction, m), at(inputs.term_pair, m)
+        first, second, place = at(tables.first, r), at(tables.second, r), r - tables.n_plain
+        stage = load(y_stage, first) * load(y_stage, second)
+        if place >= 0:
+            for q in range(at(tables.further_pointer, place), at(tables.further_pointer, place + 1)):
+                stage = stage * load(y_stage, at(tables.further, q))
+        product, change = product_along(y, direction, first, second, tables.further_pointer, tables.further, place)
+        if pair < 0:
+            v = stage + change
+        else:
+            v = fma(load(stage_pairs, pair), stage, fma(load(pairs, pair), change, load(dpairs, pair) * product))
+        store(terms, m, at(inputs.term_factor, m) * v)
+    for e in range(inputs.entry_species.size):
+        total = splat(0.0)
+        for q in range(at(inputs.sum_pointer, e), at(inputs.sum_pointer, e + 1)):
+            total = fma(at(inputs.sum_by, q), load(terms, at(inputs.sum_term, q)), total)
+        store(columns, e, total)
+
+
+@kernel
+def rates_along(tables, addresses, w, z, dt):
+    """Write what the rate functions add to the matrices: changes along the direction, at the start of the step."""
+    n_observed = tables.observable_pointer.size
+    store(z.x, n_observed, dt)
+    for o in range(n_observed - 1):
+        total = splat(0.0)
+        for q in range(at(tables.observable_pointer, o), at(tables.observable_pointer, o + 1)):
+            total = fma(at(tables.observable_weight, q), load(z.direction, at(tables.observable, q)), total)
+        store(z.x, n_observed + 1 + o, total)
+    call_rates(addresses[3], z.x, w.values, z.changes)
+    for i in range(z.changes.shape[0]):
+        # x^1.5 has no second derivative at 0: left out, the step there is of lower order
+        finite = where_less(absolute(load(z.changes, i)), splat(np.inf), load(z.changes, i), splat(0.0))
+        store(z.changes, i, finite)
+    for d in range(tables.dynamic_rate.size):
+        change = at(tables.dynamic_factor, d) * load(z.changes, at(tables.dynamic_function, d))
+        store(z.dk, at(tables.dynamic_rate, d), change)
+
+
+@kernel
+def spread(source, target, offset, step, stride):
+    """Write row e of `source` (n, WIDTH) lane by lane: lane l to place `offset + l stride + e step` of `target`."""
+    for e in range(source.shape[0]):
+        for lane in range(WIDTH):
+            target[offset + lane * stride + e * step] = source[e, lane]
+
+
+@kernel
+def linearise(tables, method, inputs, addresses, w, z):
+    """Compute the matrices of all stages of the step just tried, and lay them out run by run."""
+    n, n_stages = tables.n_species, method.gamma_sums.size
+    nnz, n_columns, n_lu = tables.jacobian_column.size, inputs.entry_species.size, tables.lu_column.size
+    h = load(w.lane, H)
+    for j in range(w.k.shape[0]):
+        store(z.k, j, load(w.k, j))
+    if tables.n_functions > 0:
+        update_rates(tables, w.values, w.lane[T : T + 1], w.start[0], w.y, w.floor[0], addresses[0], z.x,
+                     w.function_values, z.k)  # fmt: skip
+        call_rates(addresses[2], z.x, w.values, z.pairs)
+    for s in range(n_stages):
+        # ---- the argument of the stage, and the direction in which second derivatives are needed
+        for i in range(n):
+            y = load(w.y, i)
+            for j in range(s):
+                y = fma(method.a[s, j], load(w.u, j * n + i), y)
+            store(z.y, i, y)
+            store(z.direction, i, load(w.u, s * n + i))
+        if tables.n_functions > 0:
+            store(w.lane, STAGE_T, fma(method.alpha[s], h, load(w.lane, T)))
+            update_rates(tables, w.values, w.lane[STAGE_T : STAGE_T + 1], w.start[0], z.y, w.floor[0], addresses[0],
+                         w.x, w.function_values, w.k)  # fmt: skip
+            evaluate_partials(addresses[1], w.x, w.values, z.partials)
+            call_rates(addresses[2], w.x, w.values, z.stage_pairs)
+            rates_along(tables, addresses, w, z, method.gamma_sums[s] * h)
+        # ---- matrices
+        jacobian(tables, w.k, z.y, z.partials, z.terms, z.entries, w.scratch)
+        dpartials = z.changes[tables.n_functions :]
+        dpairs = dpartials[inputs.n_partials :]
+        jacobian_along(tables, z.k, z.dk, w.y, z.direction, w.partials, dpartials, z.terms, z.along)
+        input_columns(tables, inputs, z.y, w.y, z.direction, z.stage_pairs, z.pairs, dpairs, z.terms, z.columns)
+        spread(z.entries, z.matrices, 2 * s * nnz, 2, 2 * n_stages * nnz)
+        spread(z.along, z.matrices, 2 * s * nnz + 1, 2, 2 * n_stages * nnz)
+        if n_columns > 0:
+            spread(z.columns, z.column_entries, s * n_columns, 1, n_stages * n_columns)
+    spread(w.lu, z.factors, 0, 1, n_lu)
+
+
+# ---- one run: eight parameters ----------------------------------------------------------------------------------
+
+
+@kernel
+def minus_products(factors, offset, columns, start, end, x, total):
+    """Return `total` less the products of factors `start` to `end` of a row with the rows of `x` in their columns."""
+    a, b, c = splat(0.0), splat(0.0), splat(0.0)
+    q = start
+    while q + 4 <= end:
+        total = fma(-at(factors, offset + q), load(x, at(columns, q)), total)
+        a = fma(-at(factors, offset + q + 1), load(x, at(columns, q + 1)), a)
+        b = fma(-at(factors, offset + q + 2), load(x, at(columns, q + 2)), b)
+        c = fma(-at(factors, offset + q + 3), load(x, at(columns, q + 3)), c)
+        q += 4
+    while q < end:
+        total = fma(-at(factors, offset + q), load(x, at(columns, q)), total)
+        q += 1
+    return (total + a) + (b + c)
+
+
+@kernel
+def step_slopes(tables, method, settings, inputs, w, z, slopes, run, lane, block):
+    """Advance the sensitivities of one run to eight parameters over its step; return their weighted error.
+
+    With `s = dy/dtheta`, primes for d/dtheta, and the stages `u_i` of the step, `W = I / (gamma h) - J(t, y)`::
+
+        W u_i' = J(t_i, Y_i) Y_i' + f_theta(t_i, Y_i) + sum_j c_ij u_j' / h + (D_i J) s + D_i f_theta
+        Y_i' = s + sum_j a_ij u_j'         s_new = (argument of the last stage) + (last stage)
+
+    where `D_i` is the change along `(u_i, h gamma_i)` in (y, t), at the start of the step: the derivatives of W and of
+    f_t. `z.matrices` and `z.column_entries` hold what stands before Y_i', s and the derivatives of the values.
+    """
+    n, n_stages = tables.n_species, method.gamma_sums.size
+    nnz, n_columns = tables.jacobian_column.size, inputs.entry_species.size
+    n_blocks, n_pairs = inputs.block_pointer.size - 1, inputs.block_column.size
+    first = (run * n_blocks + block) * n
+    """The place of the block in `slopes.s`."""
+    per_h = w.lane[PER_H, lane]
+    factors = lane * tables.lu_column.size
+    for stage in range(n_stages):
+        u = z.u[stage * n : (stage + 1) * n]
+        for i in range(n):
+            s, c = load(slopes.s, first + i), splat(0.0)
+            for j in range(stage):
+                v = load(z.u, j * n + i)
+                s = fma(method.a[stage, j], v, s)
+                c = fma(method.c[stage, j], v, c)
+            store(z.s_stage, i, s)
+            store(u, i, per_h * c)
+        entries = (lane * n_stages + stage) * n_columns
+        for pair in range(at(inputs.block_pointer, block), at(inputs.block_pointer, block + 1)):
+            column = at(inputs.block_column, pair)
+            dv = load(slopes.values, run * n_pairs + pair)
+            for q in range(at(inputs.column_pointer, column), at(inputs.column_pointer, column + 1)):
+                i = at(inputs.entry_species, q)
+                store(u, i, fma(at(z.column_entries, entries + q), dv, load(u, i)))
+        # ---- products with the matrices, and forward substitution as soon as a row is complete
+        matrices = 2 * (lane * n_stages + stage) * nnz
+        for i in range(n):
+            total, other = load(u, i), splat(0.0)
+            for e in range(at(tables.jacobian_pointer, i), at(tables.jacobian_pointer, i + 1)):
+                j = at(tables.jacobian_column, e)
+                total = fma(at(z.matrices, matrices + 2 * e), load(z.s_stage, j), total)
+                other = fma(at(z.matrices, matrices + 2 * e + 1), load(slopes.s, first + j), other)
+            start, diagonal = at(tables.lu_pointer, i), at(tables.lu_diagonal, i)
+            store(u, i, minus_products(z.factors, factors, tables.lu_column, start, diagonal, u, total + other))
+        for i in range(n - 1, -1, -1):
+            diagonal, end = at(tables.lu_diagonal, i), at(tables.lu_pointer, i + 1)
+            total = minus_products(z.factors, factors, tables.lu_column, diagonal + 1, end, u, load(u, i))
+            store(u, i, at(z.factors, factors + diagonal) * total)
+    # ---- the error of the last stage, for a relative change of each parameter
+    scale = load(slopes.scale, run * n_blocks + block)
+    err, finite = splat(0.0), splat(0.0)
+    for i in range(n):
+        v, s = load(z.u, (n_stages - 1) * n + i), load(slopes.s, first + i)
+        s_new = load(z.s_stage, i) + v
+        store(z.s_new, block * n + i, s_new)
+        size = scale * larger(absolute(s), absolute(s_new))
+        e = scale * absolute(v) / fma(settings.rtol, size, splat(settings.atol[i]))
+        err = larger(e, err)
+        finite = fma(0.0, e, finite)
+    store(z.error, 0, err + finite)
+    worst = 0.0
+    for parameter in range(WIDTH):
+        e = z.error[0, parameter]
+        if not e <= worst:
+            worst = e
+            if e != e:
+                break
+    return worst
+
+
+@kernel
+def keep_slopes(method, output, runs, w, z, slopes, run, block, n_blocks, t, h, reach):
+    """Write the derivatives of the outputs of one run that lie in its step, as `keep_outputs` does the outputs.
+
+    A step that is refused later leaves numbers here that the next attempt writes over.
+    """
+    n, n_stages = w.slope.shape[0], method.gamma_sums.size
+    n_times, n_outputs = output.times.size, output.pointer.size - 1
+    first = (run * n_blocks + block) * n
+    io = runs.next_output[run]
+    if io >= n_times or output.times[io] > reach:
+        return
+    for i in range(n):
+        k1, k2, k3 = splat(0.0), splat(0.0), splat(0.0)
+        for stage in range(n_stages):
+            v = load(z.u, stage * n + i)
+            k1 = fma(method.dense[0, stage], v, k1)
+            k2 = fma(method.dense[1, stage], v, k2)
+            k3 = fma(method.dense[2, stage], v, k3)
+        store(z.interpolants, i, k1)
+        store(z.interpolants, n + i, k2)
+        store(z.interpolants, 2 * n + i, k3)
+    while io < n_times and output.times[io] <= reach:
+        theta = 1.0 if output.times[io] == reach else min((output.times[io] - t) / h, 1.0)
+        for o in range(n_outputs):
+            total = splat(0.0)
+            for q in range(output.pointer[o], output.pointer[o + 1]):
+                i = output.species[q]
+                s_new = load(z.s_new, block * n + i)
+                if theta < 1.0:
+                    inner = fma(theta, load(z.interpolants, 2 * n + i), load(z.interpolants, n + i))
+                    inner = fma(theta, inner, load(z.interpolants, i))
+                    s_new = (1.0 - theta) * load(slopes.s, first + i) + theta * fma(1.0 - theta, inner, s_new)
+                total = fma(output.weight[q], s_new, total)
+            store(slopes.kept, ((run * n_times + io) * n_outputs + o) * n_blocks + block, total)
+        io += 1
+
+
+@kernel
+def culprit_of_slopes(settings, z, slopes, run, block, last):
+    """Return the species with the largest weighted error of a block's sensitivities; the first not finite, if any."""
+    n = settings.atol.size
+    worst, culprit = -1.0, 0
+    for i in range(n):
+        for parameter in range(WIDTH):
+            scale = slopes.scale[run, block, parameter]
+            size = max(abs(slopes.s[run, block, i, parameter]), abs(z.s_new[block * n + i, parameter]))
+            e = scale * abs(z.u[last + i, parameter]) / (settings.rtol * scale * size + settings.atol[i])
+            if not e < np.inf:
+                return i
+            if e > worst:
+                worst, culprit = e, i
+    return culprit
+
+
+@kernel
+def judge_slopes(tables, method, output, settings, inputs, runs, w, z, slopes, lane):
+    """Advance all sensitivities of a lane whose step has been accepted; refuse the step if they are not accurate."""
+    n, n_blocks = tables.n_species, inputs.block_pointer.size - 1
+    run, h = w.run[lane], w.lane[H, lane]
+    worst = 0.0
+    for block in range(n_blocks):
+        e = step_slopes(tables, method, settings, inputs, w, z, slopes, run, lane, block)
+        if not e <= worst:
+            worst = e
+        if not e <= 1.0:
+            last = (method.gamma_sums.size - 1) * n
+            runs.counts[run, CULPRIT] = culprit_of_slopes(settings, z, slopes, run, block, last)
+            break
+        keep_slopes(method, output, runs, w, z, slopes, run, block, n_blocks, w.lane[T, lane], h,
+                    reach_of(settings, w, lane))  # fmt: skip
+    growth = min(LARGEST_GROWTH, max(LARGEST_SHRINK, SAFETY * (worst + 1e-14) ** (-1.0 / (method.error_order + 1))))
+    if worst <= 1.0:
+        w.lane[TRIAL_H, lane] = min(w.lane[TRIAL_H, lane], h * growth)
+        first = run * n_blocks * n
+        for i in range(n_blocks * n):
+            store(slopes.s, first + i, load(z.s_new, i))
+        return
+    finite = worst < np.inf
+    w.lane[TRIAL_H, lane] = -h * (min(growth, 0.9) if finite else 0.25)
+    w.state[lane, REJECTED] = 1
+    w.state[lane, REASON] = TOO_STIFF if finite else NOT_FINITE
+    runs.counts[run, STEPS] -= 1
+    runs.counts[run, REJECTIONS] += 1
+
+
+@kernel
+def integrate_slopes(tables, method, output, settings, runs, inputs, slopes, addresses, w, z):
+    """Work off the queue of `runs` as `rosenbrock.integrate` does, with the sensitivities `slopes`.
+
+    `addresses` are those of the rate functions, their partial derivatives and the two functions of `RateSlopes`.
+    """
+    w.start[0] = settings.start
+    busy, new = refill(tables, output, settings, runs, w)
+    while busy > 0 and attempt(tables, method, output, settings, runs, addresses[0], addresses[1], w, new):
+        accepted = False
+        for lane in range(WIDTH):
+            accepted = accepted or (w.run[lane] >= 0 and w.lane[TRIAL_H, lane] > 0.0)
+        if accepted:
+            linearise(tables, method, inputs, addresses, w, z)
+            for lane in range(WIDTH):
+                if w.run[lane] >= 0 and w.lane[TRIAL_H, lane] > 0.0:
+                    judge_slopes(tables, method, output, settings, inputs, runs, w, z, slopes, lane)
+        proceed(method, output, settings, runs, w)
+        new = False
