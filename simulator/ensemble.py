@@ -62,7 +62,7 @@ class SolverOptions:
         Refuse steps that make an amount negative beyond atol.
     equilibration_time
         Longest model time granted to reach a steady state, and the time over which a state must stay put
-        to count as steady.
+        to count as steady; deviations that take longer to grow or to return are not seen.
     """
 
     rtol: float = 1e-6
@@ -149,11 +149,27 @@ def steady_state(
     threads: int | None = None,
     progress: bool = False,
 ) -> Result:
-    """Bring every condition to steady state, by integration from its initial amounts; one time, `inf`, is returned.
+    """Bring every condition to the steady state that its initial amounts lead to; one time, `inf`, is returned.
 
-    A state counts as steady when, at its present rate of change, no amount would change by more than rtol
-    (plus atol) over `options.equilibration_time`; if that time passes without it, the status is NO_STEADY_STATE.
-    A protocol is not allowed here. Otherwise arguments, result and errors are those of `simulate`.
+    The trajectory is integrated until it has nearly come to rest, and Newton's method makes its end exact: to rounding,
+    whatever rtol is, with the conserved totals of the start. The integration is a rough one, which is repeated at
+    rtol where its end is in doubt; a start within about 1e-4 of the border between two basins of attraction may
+    be taken to either side.
+
+    A protocol is not allowed here. Otherwise arguments, result and errors are those of `simulate`, and a run may fail
+    in three more ways:
+
+    NO_STEADY_STATE
+        `options.equilibration_time` passes, and at the present rates some amount would still change by more than rtol
+        (plus atol) in as long a time.
+    UNSTABLE
+        The smallest disturbance would grow, of species that are absent at the start too.
+    NOT_ISOLATED
+        Beyond what is conserved, where the model comes to rest depends on where it started, as after irreversible
+        reactions that compete. The end of one trajectory is then found by `simulate`, and sensitivities too.
+
+    A pre-equilibration asks for the end of the trajectory, and takes it where species that are absent could grow, and
+    where it is not isolated.
     """
     options = options or SolverOptions()
     if conditions is None:
@@ -403,8 +419,9 @@ class _Batch:
         from . import rosenbrock
 
         tables, method, forward = self.tables, self.method, self.forward
+        rates, partials = self.addresses[:2]
         if forward is None:
-            return lambda w: rosenbrock.integrate(tables, method, output, settings, runs, *self.addresses, w)
+            return lambda w: rosenbrock.integrate(tables, method, output, settings, runs, rates, partials, w)
         from . import sensitivity
 
         def integrate(w: Workspace) -> None:

@@ -192,7 +192,7 @@ def draw_deviation(totals, w, probe, x):
 
 @kernel
 def norm_of(w, x, row):
-    """Write the largest number of `x`, in units of amounts and atol, into a row of `w.lane`; NaN if any is not finite."""
+    """Write the largest number of `x`, in units of amounts and atol, into a row of `w.lane`; NaN if one is NaN."""
     size, finite = splat(0.0), splat(0.0)
     for i in range(x.shape[0]):
         size = larger(absolute(load(x, i)) / load(w.right, i), size)

@@ -41,8 +41,9 @@ _SENTENCES = {
     "or infinite (first seen: {species})",
     Status.UNSTABLE: "unstable: the steady state found would be left after the smallest disturbance; species {species} "
     "moves away first. Start beside it, from small amounts of what could grow",
-    Status.NOT_ISOLATED: "no isolated steady state: where the model comes to rest depends on its start beyond what is "
-    "conserved (species {species}); simulate to a late time if the end of this one trajectory is meant",
+    Status.NOT_ISOLATED: "no isolated steady state: a deviation in species {species} does not return, so that where "
+    "the model comes to rest depends on more of its start than what is conserved, or is approached ever more slowly; "
+    "simulate to a late time if the end of this one trajectory is meant",
     Status.RUNNING: "still running at t = {time:.6g}",
     Status.PENDING: "not run: the computation was stopped before this run began",
 }
