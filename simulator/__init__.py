@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .adjoint import steady_state_gradient
     from .compiled import CompiledModel, compile_model
     from .ensemble import SolverOptions, simulate, steady_state
     from .errors import InputError, MissingBioNetGenError, UnknownNameError
@@ -23,6 +24,7 @@ _HOME = {
     "CompiledModel": "compiled", "compile_model": "compiled",
     "DoseAxis": "matrix", "dose_matrix": "matrix",
     "SolverOptions": "ensemble", "simulate": "ensemble", "steady_state": "ensemble",
+    "steady_state_gradient": "adjoint",
     "InputError": "errors", "MissingBioNetGenError": "errors", "UnknownNameError": "errors",
     "ReactionNetwork": "network", "from_pysb": "network", "parse_net": "network", "read_net": "network",
     "Conditions": "protocol", "Segment": "protocol",

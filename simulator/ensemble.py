@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 Float = npt.NDArray[np.float64]
 BLOCK = 4096
 """Conditions whose rate constants are held in memory at once; results do not depend on it."""
-BLOCK_BYTES = 2**28
-"""Memory that the sensitivities of these may take; fewer are held at once then."""
+BLOCK_BYTES, FEWEST = 2**28, 64
+"""Memory that the sensitivities of these may take: fewer conditions are held at once then, but at least so many."""
 POLL_SECONDS = 0.05
 
 
@@ -330,7 +330,7 @@ class _Batch:
         if self.forward is None:
             return BLOCK
         n_kept = len(self.times) * len(self.readout.kept)
-        return max(min(BLOCK, BLOCK_BYTES // self.forward.bytes_per_run(n_kept)), 8 * WIDTH)
+        return max(min(BLOCK, BLOCK_BYTES // self.forward.bytes_per_run(n_kept)), FEWEST)
 
     def run_block(self, rows: slice, pool: ThreadPoolExecutor, n_threads: int, advance: Callable[[int], None]) -> None:
         """Run the conditions in `rows`, interval by interval, in threads that take runs from one queue."""

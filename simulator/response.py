@@ -1,18 +1,23 @@
 """Sensitivities of steady states: runs that are at rest and how free parameters act on them in, how far each would move
 the state out. Machine code.
 
+Forward (`respond`), a system per parameter, gives all derivatives; adjoint (`adjoin`), one transposed system, those of
+one sum of amounts to all parameters.
+
 At a steady state `f(y, theta) = 0`, with its conserved totals `W y = W y0`, the derivative `s = dy/dtheta` solves
 `J s + f_theta = 0` and `W s = W ds0`: one linear system for all parameters of a run, eight at a time.
 """
 
 from __future__ import annotations
 
+import numpy as np
+
 from .kernel_cache import kernel
 from .lu import factor
 from .newton import jacobian_at, least_shift
 from .rates import call_rates
-from .rosenbrock import FACTORISATIONS, OK, SHIFT, T, end_run, refill
-from .sensitivity import input_columns, minus_products, spread
+from .rosenbrock import D0, D1, FACTORISATIONS, OK, SHIFT, T, end_run, refill
+from .sensitivity import add_up, row_product, spread
 from .simd import WIDTH, absolute, at, fma, larger, load, splat, store
 
 MOST_CORRECTIONS = 50
@@ -27,11 +32,25 @@ def solve_block(tables, factors, offset, x):
     n = tables.n_species
     for i in range(n):
         start, diagonal = at(tables.lu_pointer, i), at(tables.lu_diagonal, i)
-        store(x, i, minus_products(factors, offset, tables.lu_column, start, diagonal, x, load(x, i)))
+        store(x, i, load(x, i) - row_product(factors, offset, tables.lu_column, start, diagonal, x))
     for i in range(n - 1, -1, -1):
         diagonal, end = at(tables.lu_diagonal, i), at(tables.lu_pointer, i + 1)
-        total = minus_products(factors, offset, tables.lu_column, diagonal + 1, end, x, load(x, i))
+        total = load(x, i) - row_product(factors, offset, tables.lu_column, diagonal + 1, end, x)
         store(x, i, at(factors, offset + diagonal) * total)
+
+
+@kernel
+def forcing_columns(inputs, y, pairs, terms, columns):
+    """Write df/dv, for the values that free parameters act on, into `columns`; `pairs` as in `Inputs.term_pair`."""
+    for m in range(inputs.term_pair.size):
+        v = at(inputs.term_factor, m) * load(y, at(inputs.first, m)) * load(y, at(inputs.second, m))
+        for q in range(at(inputs.further_pointer, m), at(inputs.further_pointer, m + 1)):
+            v = v * load(y, at(inputs.further, q))
+        pair = at(inputs.term_pair, m)
+        if pair >= 0:
+            v = v * load(pairs, pair)
+        store(terms, m, v)
+    add_up(inputs.sum_pointer, inputs.sum_term, inputs.sum_by, terms, columns)
 
 
 @kernel
@@ -102,7 +121,6 @@ def respond(tables, output, settings, runs, totals, inputs, slopes, solved, addr
     the steady state on return; it may not if that is not isolated. `addresses` are as in `integrate_slopes`.
     """
     nnz, n_columns, n_lu = tables.jacobian_column.size, inputs.entry_species.size, tables.lu_column.size
-    no_changes = z.changes[tables.n_functions + inputs.n_partials :]
     w.start[0] = 0.0
     busy, _ = refill(tables, output, settings, runs, w)
     while busy > 0:
@@ -111,9 +129,8 @@ def respond(tables, output, settings, runs, totals, inputs, slopes, solved, addr
                 w.lane[T, lane] = runs.reached[w.run[lane]]
         jacobian_at(tables, addresses[0], addresses[1], w)
         if tables.n_functions > 0:
-            call_rates(addresses[2], w.x, w.values, z.stage_pairs)
-        # df/dv alone: with no direction, there is no change along one
-        input_columns(tables, inputs, w.y, w.y, z.direction, z.stage_pairs, z.pairs, no_changes, z.terms, z.columns)
+            call_rates(addresses[2], w.x, w.values, z.pairs)
+        forcing_columns(inputs, w.y, z.pairs, z.terms, z.columns)
         for lane in range(WIDTH):
             w.lane[SHIFT, lane] = least_shift(settings, w, lane)
         factor(tables, w.entries, w.lane[SHIFT : SHIFT + 1], w.lu, w.scratch)
@@ -130,5 +147,105 @@ def respond(tables, output, settings, runs, totals, inputs, slopes, solved, addr
             for block in range(inputs.block_pointer.size - 1):
                 done = respond_block(tables, settings, inputs, totals, w, z, slopes, run, lane, block)
                 solved[run] = solved[run] and done
+            end_run(tables, runs, w, lane, OK)
+        busy, _ = refill(tables, output, settings, runs, w)
+
+
+@kernel
+def solve_transposed(tables, lu, x):
+    """Solve `(shift I - J)^T x = b` in place, with the factors of `lu.factor`: `x` (n_species, WIDTH) holds b."""
+    n = tables.n_species
+    for i in range(n):
+        diagonal = at(tables.lu_diagonal, i)
+        v = load(x, i) * load(lu, diagonal)
+        store(x, i, v)
+        for q in range(diagonal + 1, at(tables.lu_pointer, i + 1)):
+            j = at(tables.lu_column, q)
+            store(x, j, fma(-load(lu, q), v, load(x, j)))
+    for i in range(n - 1, -1, -1):
+        v = load(x, i)
+        for q in range(at(tables.lu_pointer, i), at(tables.lu_diagonal, i)):
+            j = at(tables.lu_column, q)
+            store(x, j, fma(-load(lu, q), v, load(x, j)))
+
+
+@kernel
+def adjoin(tables, output, settings, runs, totals, inputs, slopes, weights, gradient, solved, addresses, w, z):
+    """Compute `gradient` (n_runs, n_blocks, WIDTH), the derivatives of sums of the amounts at rest; runs end as OK.
+
+    The sums have `weights` (n_runs, n_species); `slopes.s` holds the derivatives of the amounts at the start. With
+    `J^T p = W^T a - weights`, the derivative is `p f_theta + a W s`; a shows as the part of p that grows as 1/c.
+    `solved[run]` says whether it was found.
+    """
+    n, n_blocks, n_pairs = tables.n_species, inputs.block_pointer.size - 1, inputs.block_column.size
+    p, d, kept = w.u[:n], w.u[n : 2 * n], w.u[2 * n : 3 * n]
+    w.start[0] = 0.0
+    busy, _ = refill(tables, output, settings, runs, w)
+    while busy > 0:
+        for lane in range(WIDTH):
+            run = w.run[lane]
+            w.lane[D0, lane], w.lane[D1, lane] = np.inf, 0.0
+            if run >= 0:
+                w.lane[T, lane], w.lane[D1, lane] = runs.reached[run], 1.0
+                solved[run] = False
+            for i in range(n):
+                w.right[i, lane] = weights[run, i] if run >= 0 else 0.0
+                p[i, lane] = kept[i, lane] = 0.0
+        jacobian_at(tables, addresses[0], addresses[1], w)
+        for lane in range(WIDTH):
+            w.lane[SHIFT, lane] = least_shift(settings, w, lane)
+        factor(tables, w.entries, w.lane[SHIFT : SHIFT + 1], w.lu, w.scratch)
+        for _ in range(MOST_CORRECTIONS):
+            for i in range(n):
+                store(d, i, load(w.right, i) - load(kept, i))
+            for i in range(n):
+                v = load(p, i)
+                for e in range(at(tables.jacobian_pointer, i), at(tables.jacobian_pointer, i + 1)):
+                    j = at(tables.jacobian_column, e)
+                    store(d, j, fma(load(w.entries, e), v, load(d, j)))
+            solve_transposed(tables, w.lu, d)
+            going = False
+            for lane in range(WIDTH):
+                run = w.run[lane]
+                if run < 0 or w.lane[D1, lane] == 0.0:  # a lane that is done does not see its neighbours
+                    continue
+                for t in range(totals.first[run], totals.last[run]):
+                    share = d[totals.free[t], lane]
+                    for q in range(totals.pointer[t], totals.pointer[t + 1]):
+                        i = totals.species[q]
+                        kept[i, lane] += w.lane[SHIFT, lane] * totals.weight[q] * share
+                        d[i, lane] -= totals.weight[q] * share
+                step, size = 0.0, 1e-300
+                for i in range(n):
+                    p[i, lane] += d[i, lane]
+                    scale = abs(w.y[i, lane]) + settings.atol[i]
+                    if not scale * abs(d[i, lane]) <= step:
+                        step = scale * abs(d[i, lane])
+                    size = max(size, scale * abs(p[i, lane]))
+                relative = step / size
+                if not relative < 0.5 * w.lane[D0, lane] or relative <= SMALL_ENOUGH:
+                    solved[run], w.lane[D1, lane] = relative <= TOO_LARGE, 0.0
+                else:
+                    w.lane[D0, lane], going = relative, True
+            if not going:
+                break
+        if tables.n_functions > 0:
+            call_rates(addresses[2], w.x, w.values, z.pairs)
+        forcing_columns(inputs, w.y, z.pairs, z.terms, z.columns)
+        for lane in range(WIDTH):
+            run = w.run[lane]
+            if run < 0:
+                continue
+            runs.counts[run, FACTORISATIONS] += 1
+            for block in range(n_blocks):
+                total = splat(0.0)
+                for i in range(n):
+                    total = fma(kept[i, lane], load(slopes.s, (run * n_blocks + block) * n + i), total)
+                for pair in range(at(inputs.block_pointer, block), at(inputs.block_pointer, block + 1)):
+                    column, product = at(inputs.block_column, pair), 0.0
+                    for q in range(at(inputs.column_pointer, column), at(inputs.column_pointer, column + 1)):
+                        product += z.columns[q, lane] * p[at(inputs.entry_species, q), lane]
+                    total = fma(product, load(slopes.values, run * n_pairs + pair), total)
+                store(gradient, run * n_blocks + block, total)
             end_run(tables, runs, w, lane, OK)
         busy, _ = refill(tables, output, settings, runs, w)

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .kernel_cache import kernel
+from .kernel_cache import inlined, kernel
 from .kernels import Table, Tables, evaluate_partials, jacobian, update_rates
+from .lu import put, tail_row
 from .rates import call_rates
 from .rosenbrock import (
     CULPRIT,
@@ -50,7 +51,11 @@ class Inputs(NamedTuple):
 
     n_partials: int
     """Partial derivatives of the rate functions to observables and time."""
-    term_reaction: Table
+    first: Table
+    second: Table
+    further_pointer: Table
+    further: Table
+    """Reactants of the term's reaction, as in `Tables`."""
     term_pair: Table
     """Which derivative of a rate function to a value; -1 where the value itself is the rate constant."""
     term_factor: Float
@@ -92,6 +97,8 @@ class SlopeWorkspace(NamedTuple):
     changes: Float
     """Changes along the direction of rate functions, their partial derivatives and their derivatives to values."""
     terms: Float
+    term_changes: Float
+    stage_terms: Float
     entries: Float
     along: Float
     columns: Float
@@ -112,7 +119,7 @@ def slope_workspace(tables: Tables, inputs: Inputs, n_rates: int, n_pairs: int, 
     """Return scratch arrays that fit the network, the free parameters and the method."""
     n, nnz, n_lu = tables.n_species, len(tables.jacobian_column), len(tables.lu_column)
     n_observed, n_columns, n_partials = len(tables.observable_pointer), len(inputs.entry_species), inputs.n_partials
-    n_terms = max(len(tables.term_rate) + len(tables.chain_partial), len(inputs.term_reaction))
+    n_terms = max(len(tables.term_rate) + len(tables.chain_partial), len(inputs.term_pair))
 
     def lanes(rows: int) -> Float:
         return aligned(max(rows, 1), WIDTH)
@@ -120,7 +127,7 @@ def slope_workspace(tables: Tables, inputs: Inputs, n_rates: int, n_pairs: int, 
     work = SlopeWorkspace(
         y=lanes(n + 1), direction=lanes(n + 1), x=lanes(2 * n_observed), k=lanes(n_rates), dk=lanes(n_rates),
         partials=lanes(n_partials), pairs=lanes(n_pairs), stage_pairs=lanes(n_pairs),
-        changes=lanes(tables.n_functions + n_partials + n_pairs), terms=lanes(n_terms), entries=lanes(nnz),
+        changes=lanes(tables.n_functions + n_partials + n_pairs), terms=lanes(n_terms), term_changes=lanes(n_terms), stage_terms=lanes(n_terms), entries=lanes(nnz),
         along=lanes(nnz), columns=lanes(n_columns), matrices=np.zeros(2 * WIDTH * n_stages * nnz),
         column_entries=np.zeros(WIDTH * n_stages * n_columns), factors=np.zeros(WIDTH * n_lu),
         s_stage=lanes(n), s_new=lanes(n * (len(inputs.block_pointer) - 1)), u=lanes(n_stages * n),
@@ -134,72 +141,73 @@ def slope_workspace(tables: Tables, inputs: Inputs, n_rates: int, n_pairs: int, 
 
 
 @kernel
-def product_along(y, direction, first, second, pointer, further, place):
-    """Return the product of reacting amounts and its change along a direction.
+def products_along(y, direction, first, second, pointer, further, n_plain, products, changes):
+    """Write products of amounts into `products` and their changes along a direction into `changes`.
 
-    `further` lists, in list `place` of `pointer`, species beyond the first two; none if `place` is negative.
+    Product m is of species `first[m]` and `second[m]` and, from product `n_plain` on, of those that list `m - n_plain`
+    of `pointer` and `further` holds.
     """
-    a, b = load(y, first), load(y, second)
-    product = a * b
-    change = fma(load(direction, first), b, a * load(direction, second))
-    if place >= 0:
-        for q in range(at(pointer, place), at(pointer, place + 1)):
+    for m in range(first.size):
+        i, j = at(first, m), at(second, m)
+        a, b = load(y, i), load(y, j)
+        store(products, m, a * b)
+        store(changes, m, fma(load(direction, i), b, a * load(direction, j)))
+    for m in range(n_plain, first.size):
+        for q in range(at(pointer, m - n_plain), at(pointer, m - n_plain + 1)):
             i = at(further, q)
-            change = fma(change, load(y, i), product * load(direction, i))
-            product = product * load(y, i)
-    return product, change
+            change = load(products, m) * load(direction, i)
+            store(changes, m, fma(load(changes, m), load(y, i), change))
+            store(products, m, load(products, m) * load(y, i))
 
 
 @kernel
-def jacobian_along(tables, k, dk, y, direction, partials, dpartials, terms, entries):
+def add_up(pointer, term, by, terms, sums):
+    """Write sums of terms: sum e has those of list `e` of `pointer`, each times `by`."""
+    for e in range(pointer.size - 1):
+        total = splat(0.0)
+        for q in range(at(pointer, e), at(pointer, e + 1)):
+            total = fma(at(by, q), load(terms, at(term, q)), total)
+        store(sums, e, total)
+
+
+@kernel
+def jacobian_along(tables, k, dk, y, direction, partials, dpartials, terms, changes, entries):
     """Write the change of df/dy along a direction into `entries`: terms as in `kernels.jacobian`, by the product rule.
 
-    `dk` and `dpartials` (a part of `changes`) are those of the rate constants and partial derivatives.
+    `dk` and `dpartials` are the changes of the rate constants and partial derivatives; `terms` and `changes` scratch.
     """
     n_terms = tables.term_rate.size
+    products_along(y, direction, tables.term_first, tables.term_second, tables.term_further_pointer,
+                   tables.term_further, tables.n_plain_terms, terms, changes)  # fmt: skip
     for m in range(n_terms):
-        product, change = product_along(
-            y, direction, at(tables.term_first, m), at(tables.term_second, m),
-            tables.term_further_pointer, tables.term_further, m - tables.n_plain_terms,
-        )  # fmt: skip
         rate = at(tables.term_rate, m)
-        store(terms, m, fma(load(k, rate), change, load(dk, rate) * product))
+        store(terms, m, fma(load(k, rate), load(changes, m), load(dk, rate) * load(terms, m)))
+    chains = terms[n_terms:]
+    products_along(y, direction, tables.chain_first, tables.chain_second, tables.chain_further_pointer,
+                   tables.chain_further, 0, chains, changes)  # fmt: skip
     for m in range(tables.chain_partial.size):
-        product, change = product_along(
-            y, direction, at(tables.chain_first, m), at(tables.chain_second, m),
-            tables.chain_further_pointer, tables.chain_further, m,
-        )  # fmt: skip
-        partial = at(tables.chain_partial, m)
-        v = fma(load(partials, partial), change, load(dpartials, partial) * product)
-        store(terms, n_terms + m, at(tables.chain_factor, m) * v)
-    for e in range(tables.jacobian_column.size):
-        total = splat(0.0)
-        for q in range(at(tables.sum_pointer, e), at(tables.sum_pointer, e + 1)):
-            total = fma(at(tables.sum_by, q), load(terms, at(tables.sum_term, q)), total)
-        store(entries, e, total)
+        p = at(tables.chain_partial, m)
+        v = fma(load(partials, p), load(changes, m), load(dpartials, p) * load(chains, m))
+        store(chains, m, at(tables.chain_factor, m) * v)
+    add_up(tables.sum_pointer, tables.sum_term, tables.sum_by, terms, entries)
 
 
 @kernel
-def input_columns(tables, inputs, y_stage, y, direction, stage_pairs, pairs, dpairs, terms, columns):
+def input_columns(tables, inputs, y_stage, y, direction, stage_pairs, pairs, dpairs, terms, changes, stage, columns):
     """Write df/dv at a stage plus the change of df/dv, at the start of the step, along the stage."""
-    for m in range(inputs.term_reaction.size):
-        r, pair = at(inputs.term_reaction, m), at(inputs.term_pair, m)
-        first, second, place = at(tables.first, r), at(tables.second, r), r - tables.n_plain
-        stage = load(y_stage, first) * load(y_stage, second)
-        if place >= 0:
-            for q in range(at(tables.further_pointer, place), at(tables.further_pointer, place + 1)):
-                stage = stage * load(y_stage, at(tables.further, q))
-        product, change = product_along(y, direction, first, second, tables.further_pointer, tables.further, place)
-        if pair < 0:
-            v = stage + change
-        else:
-            v = fma(load(stage_pairs, pair), stage, fma(load(pairs, pair), change, load(dpairs, pair) * product))
+    products_along(y, direction, inputs.first, inputs.second, inputs.further_pointer, inputs.further, 0, terms, changes)
+    for m in range(inputs.first.size):
+        v = load(y_stage, at(inputs.first, m)) * load(y_stage, at(inputs.second, m))
+        for q in range(at(inputs.further_pointer, m), at(inputs.further_pointer, m + 1)):
+            v = v * load(y_stage, at(inputs.further, q))
+        store(stage, m, v)
+    for m in range(inputs.term_pair.size):
+        pair, v = at(inputs.term_pair, m), load(stage, m) + load(changes, m)
+        if pair >= 0:
+            v = fma(load(stage_pairs, pair), load(stage, m),
+                    fma(load(pairs, pair), load(changes, m), load(dpairs, pair) * load(terms, m)))  # fmt: skip
         store(terms, m, at(inputs.term_factor, m) * v)
-    for e in range(inputs.entry_species.size):
-        total = splat(0.0)
-        for q in range(at(inputs.sum_pointer, e), at(inputs.sum_pointer, e + 1)):
-            total = fma(at(inputs.sum_by, q), load(terms, at(inputs.sum_term, q)), total)
-        store(columns, e, total)
+    add_up(inputs.sum_pointer, inputs.sum_term, inputs.sum_by, terms, columns)
 
 
 @kernel
@@ -226,8 +234,9 @@ def rates_along(tables, addresses, w, z, dt):
 def spread(source, target, offset, step, stride):
     """Write row e of `source` (n, WIDTH) lane by lane: lane l to place `offset + l stride + e step` of `target`."""
     for e in range(source.shape[0]):
+        place = offset + e * step
         for lane in range(WIDTH):
-            target[offset + lane * stride + e * step] = source[e, lane]
+            target[np.uint64(place + lane * stride)] = at(source, e * WIDTH + lane)
 
 
 @kernel
@@ -247,7 +256,7 @@ def linearise(tables, method, inputs, addresses, w, z):
         for i in range(n):
             y = load(w.y, i)
             for j in range(s):
-                y = fma(method.a[s, j], load(w.u, j * n + i), y)
+                y = fma(at(method.a, s * n_stages + j), load(w.u, j * n + i), y)
             store(z.y, i, y)
             store(z.direction, i, load(w.u, s * n + i))
         if tables.n_functions > 0:
@@ -261,8 +270,10 @@ def linearise(tables, method, inputs, addresses, w, z):
         jacobian(tables, w.k, z.y, z.partials, z.terms, z.entries, w.scratch)
         dpartials = z.changes[tables.n_functions :]
         dpairs = dpartials[inputs.n_partials :]
-        jacobian_along(tables, z.k, z.dk, w.y, z.direction, w.partials, dpartials, z.terms, z.along)
-        input_columns(tables, inputs, z.y, w.y, z.direction, z.stage_pairs, z.pairs, dpairs, z.terms, z.columns)
+        jacobian_along(tables, z.k, z.dk, w.y, z.direction, w.partials, dpartials, z.terms, z.term_changes,
+                       z.along)  # fmt: skip
+        input_columns(tables, inputs, z.y, w.y, z.direction, z.stage_pairs, z.pairs, dpairs, z.terms, z.term_changes,
+                      z.stage_terms, z.columns)  # fmt: skip
         spread(z.entries, z.matrices, 2 * s * nnz, 2, 2 * n_stages * nnz)
         spread(z.along, z.matrices, 2 * s * nnz + 1, 2, 2 * n_stages * nnz)
         if n_columns > 0:
@@ -273,21 +284,62 @@ def linearise(tables, method, inputs, addresses, w, z):
 # ---- one run: eight parameters ----------------------------------------------------------------------------------
 
 
-@kernel
-def minus_products(factors, offset, columns, start, end, x, total):
-    """Return `total` less the products of factors `start` to `end` of a row with the rows of `x` in their columns."""
-    a, b, c = splat(0.0), splat(0.0), splat(0.0)
+@inlined
+def row_product(factors, offset, columns, start, end, x):
+    """Return the sum of factors `start` to `end` of a row times the rows of `x` in their columns."""
+    a, b, c, d = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
     q = start
     while q + 4 <= end:
-        total = fma(-at(factors, offset + q), load(x, at(columns, q)), total)
-        a = fma(-at(factors, offset + q + 1), load(x, at(columns, q + 1)), a)
-        b = fma(-at(factors, offset + q + 2), load(x, at(columns, q + 2)), b)
-        c = fma(-at(factors, offset + q + 3), load(x, at(columns, q + 3)), c)
+        a = fma(at(factors, offset + q), load(x, at(columns, q)), a)
+        b = fma(at(factors, offset + q + 1), load(x, at(columns, q + 1)), b)
+        c = fma(at(factors, offset + q + 2), load(x, at(columns, q + 2)), c)
+        d = fma(at(factors, offset + q + 3), load(x, at(columns, q + 3)), d)
         q += 4
     while q < end:
-        total = fma(-at(factors, offset + q), load(x, at(columns, q)), total)
+        a = fma(at(factors, offset + q), load(x, at(columns, q)), a)
         q += 1
-    return (total + a) + (b + c)
+    return (a + b) + (c + d)
+
+
+@inlined
+def tile_product(factors, r0, r1, r2, r3, start, end, x, first):
+    """Return the products of four rows of the tail, columns `start` to `end`, with the rows of `x` from `first`."""
+    a0, a1, a2, a3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
+    b0, b1, b2, b3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
+    for j in range(start, end, 2):  # two columns at a time: eight sums that do not wait for each other
+        v, w = load(x, first + j), load(x, first + j + 1)
+        a0, b0 = fma(at(factors, r0 + j), v, a0), fma(at(factors, r0 + j + 1), w, b0)
+        a1, b1 = fma(at(factors, r1 + j), v, a1), fma(at(factors, r1 + j + 1), w, b1)
+        a2, b2 = fma(at(factors, r2 + j), v, a2), fma(at(factors, r2 + j + 1), w, b2)
+        a3, b3 = fma(at(factors, r3 + j), v, a3), fma(at(factors, r3 + j + 1), w, b3)
+    return a0 + b0, a1 + b1, a2 + b2, a3 + b3
+
+
+@kernel
+def solve_tail(tables, factors, offset, x):
+    """Solve with the full trailing block of the factors in place, four rows at a time."""
+    m, first = tables.n_tail, tables.n_species - tables.n_tail
+    for t in range(0, m, 4):
+        r0, r1 = offset + tail_row(tables, t), offset + tail_row(tables, t + 1)
+        r2, r3 = offset + tail_row(tables, t + 2), offset + tail_row(tables, t + 3)
+        i = first + t
+        p0, p1, p2, p3 = tile_product(factors, r0, r1, r2, r3, 0, t, x, first)
+        x0 = load(x, i) - p0
+        x1 = load(x, i + 1) - fma(at(factors, r1 + t), x0, p1)
+        x2 = load(x, i + 2) - fma(at(factors, r2 + t + 1), x1, fma(at(factors, r2 + t), x0, p2))
+        p3 = fma(at(factors, r3 + t + 1), x1, fma(at(factors, r3 + t), x0, p3))
+        put(x, i, (x0, x1, x2, load(x, i + 3) - fma(at(factors, r3 + t + 2), x2, p3)))
+    for t in range(m - 4, -4, -4):
+        r0, r1 = offset + tail_row(tables, t), offset + tail_row(tables, t + 1)
+        r2, r3 = offset + tail_row(tables, t + 2), offset + tail_row(tables, t + 3)
+        i = first + t
+        p0, p1, p2, p3 = tile_product(factors, r0, r1, r2, r3, t + 4, m, x, first)
+        x3 = (load(x, i + 3) - p3) * at(factors, r3 + t + 3)
+        x2 = (load(x, i + 2) - fma(at(factors, r2 + t + 3), x3, p2)) * at(factors, r2 + t + 2)
+        p1 = fma(at(factors, r1 + t + 3), x3, fma(at(factors, r1 + t + 2), x2, p1))
+        x1 = (load(x, i + 1) - p1) * at(factors, r1 + t + 1)
+        p0 = fma(at(factors, r0 + t + 3), x3, fma(at(factors, r0 + t + 2), x2, p0))
+        put(x, i, ((load(x, i) - fma(at(factors, r0 + t + 1), x1, p0)) * at(factors, r0 + t), x1, x2, x3))
 
 
 @kernel
@@ -302,7 +354,7 @@ def step_slopes(tables, method, settings, inputs, w, z, slopes, run, lane, block
     where `D_i` is the change along `(u_i, h gamma_i)` in (y, t), at the start of the step: the derivatives of W and of
     f_t. `z.matrices` and `z.column_entries` hold what stands before Y_i', s and the derivatives of the values.
     """
-    n, n_stages = tables.n_species, method.gamma_sums.size
+    n, n_head, n_stages = tables.n_species, tables.n_species - tables.n_tail, method.gamma_sums.size
     nnz, n_columns = tables.jacobian_column.size, inputs.entry_species.size
     n_blocks, n_pairs = inputs.block_pointer.size - 1, inputs.block_column.size
     first = (run * n_blocks + block) * n
@@ -315,8 +367,8 @@ def step_slopes(tables, method, settings, inputs, w, z, slopes, run, lane, block
             s, c = load(slopes.s, first + i), splat(0.0)
             for j in range(stage):
                 v = load(z.u, j * n + i)
-                s = fma(method.a[stage, j], v, s)
-                c = fma(method.c[stage, j], v, c)
+                s = fma(at(method.a, stage * n_stages + j), v, s)
+                c = fma(at(method.c, stage * n_stages + j), v, c)
             store(z.s_stage, i, s)
             store(u, i, per_h * c)
         entries = (lane * n_stages + stage) * n_columns
@@ -334,11 +386,13 @@ def step_slopes(tables, method, settings, inputs, w, z, slopes, run, lane, block
                 j = at(tables.jacobian_column, e)
                 total = fma(at(z.matrices, matrices + 2 * e), load(z.s_stage, j), total)
                 other = fma(at(z.matrices, matrices + 2 * e + 1), load(slopes.s, first + j), other)
-            start, diagonal = at(tables.lu_pointer, i), at(tables.lu_diagonal, i)
-            store(u, i, minus_products(z.factors, factors, tables.lu_column, start, diagonal, u, total + other))
-        for i in range(n - 1, -1, -1):
+            start = at(tables.lu_pointer, i)
+            end = at(tables.lu_diagonal, i) if i < n_head else at(tables.lu_pointer, i + 1) - tables.n_tail
+            store(u, i, total + other - row_product(z.factors, factors, tables.lu_column, start, end, u))
+        solve_tail(tables, z.factors, factors, u)
+        for i in range(n_head - 1, -1, -1):
             diagonal, end = at(tables.lu_diagonal, i), at(tables.lu_pointer, i + 1)
-            total = minus_products(z.factors, factors, tables.lu_column, diagonal + 1, end, u, load(u, i))
+            total = load(u, i) - row_product(z.factors, factors, tables.lu_column, diagonal + 1, end, u)
             store(u, i, at(z.factors, factors + diagonal) * total)
     # ---- the error of the last stage, for a relative change of each parameter
     scale = load(slopes.scale, run * n_blocks + block)
@@ -378,9 +432,9 @@ def keep_slopes(method, output, runs, w, z, slopes, run, block, n_blocks, t, h, 
         k1, k2, k3 = splat(0.0), splat(0.0), splat(0.0)
         for stage in range(n_stages):
             v = load(z.u, stage * n + i)
-            k1 = fma(method.dense[0, stage], v, k1)
-            k2 = fma(method.dense[1, stage], v, k2)
-            k3 = fma(method.dense[2, stage], v, k3)
+            k1 = fma(at(method.dense, stage), v, k1)
+            k2 = fma(at(method.dense, n_stages + stage), v, k2)
+            k3 = fma(at(method.dense, 2 * n_stages + stage), v, k3)
         store(z.interpolants, i, k1)
         store(z.interpolants, n + i, k2)
         store(z.interpolants, 2 * n + i, k3)

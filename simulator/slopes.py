@@ -21,6 +21,7 @@ from .simd import WIDTH, aligned
 
 if TYPE_CHECKING:
     from .compiled import CompiledModel
+    from .kernels import Tables
     from .rosenbrock import Output
     from .sensitivity import Inputs, SlopeRuns, SlopeWorkspace
 
@@ -188,6 +189,9 @@ def input_tables(compiled: CompiledModel, slopes: Slopes) -> tuple[Inputs, Index
         for v, j in zip(slopes.values.row.tolist(), slopes.values.column.tolist(), strict=True)
     ]
 
+    reactions = np.array([r for r, _, _ in terms], np.int64)
+    further = [_further(tables, r) for r, _, _ in terms]
+
     def table(numbers: Iterable[int]) -> npt.NDArray[np.int32]:
         return np.array(list(numbers), np.int32)
 
@@ -196,7 +200,9 @@ def input_tables(compiled: CompiledModel, slopes: Slopes) -> tuple[Inputs, Index
 
     inputs = Inputs(
         n_partials=len(functions.partials),
-        term_reaction=table(r for r, _, _ in terms), term_pair=table(pair for _, pair, _ in terms),
+        first=tables.first[reactions], second=tables.second[reactions],
+        further_pointer=pointer(map(len, further)), further=table(i for species in further for i in species),
+        term_pair=table(pair for _, pair, _ in terms),
         term_factor=np.array([factor for _, _, factor in terms], float),
         sum_pointer=pointer(len(sums) for _, sums in entries),
         sum_term=table(m for _, sums in entries for m, _ in sums),
@@ -326,6 +332,12 @@ class Forward:
     def by_name(self, kept: Float) -> Float:
         """Return the kept sensitivities (n, n_times, n_kept, n_names)."""
         return kept.reshape(*kept.shape[:3], -1)[..., : len(self.slopes.names)]
+
+
+def _further(tables: Tables, reaction: int) -> list[int]:
+    """Return the third and later reactants of a reaction."""
+    place = reaction - tables.n_plain
+    return [] if place < 0 else tables.further[slice(*tables.further_pointer[place : place + 2])].tolist()
 
 
 def _entries(items: Sequence[tuple[int, int, ast.expr]]) -> Entries:

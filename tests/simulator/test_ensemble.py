@@ -189,7 +189,6 @@ def test_a_segment_may_hold_one_value_per_condition() -> None:
         (lambda m: simulate(m, [np.nan]), "finite"),
         (lambda m: simulate(m, [-1.0, 1.0]), "the clock starts at 0"),
         (lambda m: simulate(m, [1.0], observables=["a"]), "did you mean 'A'"),
-        (lambda m: simulate(m, [1.0], sensitivities=["k"]), "not available yet"),
         (lambda m: simulate(m, [1.0], threads=0), "threads"),
         (lambda m: SolverOptions(rtol=0), "rtol is 0"),
         (lambda m: SolverOptions(rtol=-1e-6), "rtol"),

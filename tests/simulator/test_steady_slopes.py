@@ -23,6 +23,7 @@ from residuum.simulator import (
     compile_model,
     simulate,
     steady_state,
+    steady_state_gradient,
 )
 
 Float = npt.NDArray[np.float64]
@@ -156,8 +157,67 @@ def test_sensitivities_are_the_same_bits_in_any_order_and_any_number_of_threads(
     one = steady_state(compiled, conditions, sensitivities=names, threads=1)
     many = steady_state(compiled, shuffled, sensitivities=names, threads=3)
     np.testing.assert_array_equal(one.sensitivities[order], many.sensitivities)
+    _, alone = steady_state_gradient(compiled, conditions, ["A"], np.ones_like, names, threads=1)
+    _, beside = steady_state_gradient(compiled, shuffled, ["A"], np.ones_like, names, threads=3)
+    np.testing.assert_array_equal(alone[order], beside)
 
 
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(InputError, match="kf"):
         steady_state(binding(), sensitivities=["kff"])
+
+
+# ---- adjoint ----------------------------------------------------------------------------------------------------
+
+
+def test_the_adjoint_gradient_equals_the_forward_one() -> None:
+    saturated = net(
+        "ks 0.2; vmax 1; km 0.5; A0 1; T0 2", "A() A0; T() T0; AT() 0", "0 1 ks; 1 0 loss; 1,2 3 ks; 3 1,2 km",
+        "A 1; AT 3", "loss() vmax/(km+A)",
+    )  # fmt: skip
+    for compiled, observables in ((binding(), ["A", "AB"]), (saturated, ["A", "AT()"])):
+        conditions = spread(compiled, 19, 1.3)
+        names = [*compiled.parameters, compiled.species[-1]]
+        result = steady_state(compiled, conditions, observables=observables, sensitivities=names)
+        assert result.ok.all() and result.sensitivities is not None
+        found, gradient = steady_state_gradient(compiled, conditions, observables, lambda v: 2 * (v - 1), names)
+        np.testing.assert_allclose(found.values, result.values, rtol=1e-14)
+        weights = 2 * (result.values[:, 0] - 1)
+        expected = (weights[:, :, None] * result.sensitivities[:, 0]).sum(axis=1)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+
+
+def test_the_adjoint_gradient_of_the_shipped_model_equals_the_forward_one() -> None:
+    compiled = residuum.aml_model()
+    conditions = spread(compiled, 6)
+    names, observables = free_parameters(compiled), compiled.species[:40:4]
+    result = steady_state(compiled, conditions, observables=observables, sensitivities=names)
+    assert result.ok.all() and result.sensitivities is not None
+    _, gradient = steady_state_gradient(compiled, conditions, observables, np.ones_like, names)
+    sizes = conditions.parameters[:, [compiled.parameters.index(n) for n in names]]
+    per_fold, adjoint = result.sensitivities[:, 0].sum(axis=1) * sizes, gradient * sizes
+    np.testing.assert_allclose(adjoint, per_fold, rtol=1e-6, atol=1e-8 * np.abs(per_fold).max())
+
+
+@pytest.mark.fault
+def test_the_gradient_of_a_failed_run_is_none() -> None:
+    compiled = net("k 1; kd 1", "A() 1", "0 1 k; 1 0 kd", "A 1")
+    conditions = Conditions.product(compiled, kd=[0.0, 1.0])
+    result, gradient = steady_state_gradient(compiled, conditions, ["A"], np.ones_like, ["k", "kd"])
+    assert result.status[0] == Status.NO_STEADY_STATE and np.isnan(gradient[0]).all()
+    np.testing.assert_allclose(gradient[1], [1.0, -1.0], rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("observables", "slopes", "says"),
+    [
+        (["B"], np.ones_like, "did you mean 'AB'"),
+        (["A"], lambda v: np.ones(3), "shape"),
+        (["twice"], np.ones_like, "expression"),
+    ],
+)
+def test_wrong_losses_are_refused(observables: list[str], slopes: Any, says: str) -> None:
+    compiled = net("k 1", "A() 1; AB() 0", "1 2 k; 2 1 k", "A 1; AB 2", "twice() 2*A")
+    with pytest.raises(InputError) as error:
+        steady_state_gradient(compiled, None, observables, slopes, ["k"])
+    assert says in str(error.value)
