@@ -39,12 +39,13 @@ if TYPE_CHECKING:
         read_net,
         simulate,
         steady_state,
+        steady_state_gradient,
     )
 
 _SIMULATOR = (
     "CompiledModel", "Conditions", "InputError", "MissingBioNetGenError", "ReactionNetwork", "Result", "Segment",
     "SolverOptions", "Status", "UnknownNameError", "bliss_excess", "compile_model", "hsa_excess", "parse_net",
-    "read_net", "simulate", "steady_state",
+    "read_net", "simulate", "steady_state", "steady_state_gradient",
 )  # fmt: skip
 
 _FITTING = ("Fit", "Problem", "fit", "read_problem")

@@ -394,6 +394,8 @@ class _Batch:
                     self.compiled, settings, runs, parameters, alone, self.forward, slopes
                 )  # fmt: skip
                 equilibrate(equilibration, in_threads)
+                if self.interrupted:
+                    self.stop[:] = int(Status.STOPPED)
             else:
                 in_threads(self._integration(output, settings, runs, slopes))
             alive = status == int(Status.OK)

@@ -82,33 +82,38 @@ def _equilibrate(batch: Equilibration, in_threads: InThreads) -> None:
         last = tolerances is settings
         batch.integrate(tolerances, in_threads)
         doubtful = todo & np.isin(status, WORTH_ANOTHER_TRY)
-        ended = _begin_again(status, todo)
+        asked = runs.stop.copy()
+        ended = _begin_again(runs, todo)
         batch.settle(start, own, in_threads)
         astray = ended & (status == int(Status.NO_STEADY_STATE))  # Newton left these where integration ended
         if last:
             status[astray] = int(Status.OK)
-        ended = _begin_again(status, ended)
+        ended = _begin_again(runs, ended)
         growth, left = batch.examine(near, own, in_threads)
         unstable = ended & ~(growth <= newton.GROWS)
         for i in np.flatnonzero(unstable):
             unstable[i] = batch.grows(int(i), near)
         status[unstable] = int(Status.UNSTABLE)
-        spread[todo] = (ended & ~unstable & ~(left <= newton.STAYS))[todo]
+        spread[todo] = (ended & ~unstable & (left > newton.STAYS))[todo]
         if batch.isolated:
             status[spread] = int(Status.NOT_ISOLATED)
         todo = doubtful | astray | unstable | (spread & todo)
         if last or not todo.any():
             break
-        runs.y[todo] = start[todo]
+        runs.y[todo], runs.stop[todo] = start[todo], np.maximum(asked, runs.stop)[todo]
         status[todo] = int(Status.RUNNING)
     if batch.slopes is not None:
         batch.respond(start, own, spread, in_threads)
 
 
-def _begin_again(status: Index, among: Flags) -> Flags:
-    """Put the runs `among` these that have ended well to work once more, and return which they are."""
-    well = among & (status == int(Status.OK))
-    status[well] = int(Status.RUNNING)
+def _begin_again(runs: Runs, among: Flags) -> Flags:
+    """Put the runs `among` these that have ended well to work once more, and return which they are.
+
+    They are not stopped any more: what Newton's method adds takes less time than a person waits for after Ctrl-C.
+    """
+    well = among & (runs.status == int(Status.OK))
+    runs.status[well] = int(Status.RUNNING)
+    runs.stop[well] = 0
     return well
 
 
@@ -161,11 +166,18 @@ class Equilibration:
         return growth, left
 
     def grows(self, run: int, totals: Totals) -> bool:
-        """Return whether the Jacobian of a run, within its totals, has an eigenvalue that grows within the span."""
+        """Return whether the Jacobian of a run, within its totals, has an eigenvalue that grows within the span.
+
+        One that is not finite, as of a square root at zero, tells nothing.
+        """
         order = self.compiled.plan[1]
         y = self.runs.y[run, order.position]
+        if self.settings.nonnegative:
+            y = np.maximum(y, 0.0)  # what rounding made negative may have no power
         j = self.compiled.jacobian(0.0, y, self.parameters[run]).toarray()
         j = j[np.ix_(order.permutation, order.permutation)]
+        if not np.isfinite(j).all():
+            return False
         weights, free = totals.of(run, len(y))
         rest = np.setdiff1d(np.arange(len(y)), free)  # these vary, and the free ones follow
         modes = np.linalg.eigvals(j[np.ix_(rest, rest)] - j[np.ix_(rest, free)] @ weights[:, rest])
@@ -184,7 +196,7 @@ class Equilibration:
         addresses = (*self.compiled.compiled_rates[:2], *self.compiled.compiled_slopes[:2])
         before, solved = slopes.s.copy(), np.ones(len(status), bool)
         status[spread & (status == int(Status.OK))] = int(Status.PENDING)
-        at_rest = _begin_again(status, status == int(Status.OK))
+        at_rest = _begin_again(self.runs, status == int(Status.OK))
 
         def respond(w: Workspace) -> None:
             z = forward.workspace(len(method.gamma_sums))

@@ -4,6 +4,8 @@ there is none, or none that can be trusted.
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -284,3 +286,21 @@ def test_random_parameters_find_their_steady_states() -> None:
     assert result.ok.all() and tight.ok.all()
     atol = float(result.attributes["atol"])
     np.testing.assert_allclose(result.values, tight.values, rtol=1e-7, atol=1e-2 * atol)
+
+
+@pytest.mark.fault
+def test_ctrl_c_returns_the_steady_states_that_were_found() -> None:
+    options = SolverOptions(max_steps=10**9, equilibration_time=1e9)
+    conditions = Conditions.product(oscillator(), b=[1.5, 3.0, 3.0])
+    timer = threading.Timer(1.0, lambda: signal.raise_signal(signal.SIGINT))
+    timer.start()
+    result = steady_state(oscillator(), conditions, options=options, threads=1)
+    assert result.interrupted and result.status.tolist() == [Status.OK, Status.STOPPED, Status.STOPPED]
+    np.testing.assert_allclose(result.values[0, 0], [1.0, 1.5], rtol=1e-12)
+
+
+@pytest.mark.fault
+def test_a_search_may_be_given_a_time_limit() -> None:
+    options = SolverOptions(max_steps=10**9, equilibration_time=1e9, max_seconds=0.2)
+    result = steady_state(oscillator(), Conditions.product(oscillator(), b=[1.5, 3.0]), options=options)
+    assert result.status.tolist() == [Status.OK, Status.TIME_LIMIT]
