@@ -41,13 +41,14 @@ if TYPE_CHECKING:
         read_net,
         simulate,
         steady_state,
+        steady_state_gradient,
         warmup,
     )
 
 _SIMULATOR = (
     "CompiledModel", "Conditions", "InputError", "MissingBioNetGenError", "ReactionNetwork", "Result", "Segment",
     "SolverOptions", "Status", "UnknownNameError", "bliss_excess", "compile_model", "from_bngl", "hsa_excess",
-    "parse_net", "read_bngl", "read_net", "simulate", "steady_state", "warmup",
+    "parse_net", "read_bngl", "read_net", "simulate", "steady_state", "steady_state_gradient", "warmup",
 )  # fmt: skip
 
 _FITTING = ("Fit", "Problem", "fit", "read_problem")

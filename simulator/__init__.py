@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .adjoint import steady_state_gradient
     from .compiled import CompiledModel, compile_model
     from .ensemble import SolverOptions, simulate, steady_state
     from .errors import InputError, MissingBioNetGenError, ModelNotice, UnknownNameError
@@ -25,7 +26,7 @@ _HOME = {
     "DoseAxis": "matrix", "dose_matrix": "matrix",
     "SolverOptions": "ensemble", "simulate": "ensemble", "steady_state": "ensemble",
     "InputError": "errors", "MissingBioNetGenError": "errors", "ModelNotice": "errors", "UnknownNameError": "errors",
-    "warmup": "first_use",
+    "warmup": "first_use", "steady_state_gradient": "adjoint",
     "ReactionNetwork": "network", "from_bngl": "network", "from_pysb": "network", "parse_net": "network",
     "read_bngl": "network", "read_net": "network",
     "Conditions": "protocol", "Segment": "protocol",

@@ -31,7 +31,7 @@ from .status import Status
 
 if TYPE_CHECKING:
     from .compiled import CompiledModel
-    from .rosenbrock import Output, Runs, Settings
+    from .rosenbrock import Output, Runs, Settings, Workspace
     from .sensitivity import SlopeRuns
 
 Float = npt.NDArray[np.float64]
@@ -65,7 +65,7 @@ class SolverOptions:
         negative rate constant of mass action (rate functions may have any sign).
     equilibration_time
         Longest model time granted to reach a steady state, and the time over which a state must stay put
-        to count as steady.
+        to count as steady; deviations that take longer to grow or to return are not seen.
     """
 
     rtol: float = 1e-6
@@ -167,11 +167,27 @@ def steady_state(
     threads: int | None = None,
     progress: bool = False,
 ) -> Result:
-    """Bring every condition to steady state, by integration from its initial amounts; one time, `inf`, is returned.
+    """Bring every condition to the steady state that its initial amounts lead to; one time, `inf`, is returned.
 
-    A state counts as steady when, at its present rate of change, no amount would change by more than rtol
-    (plus atol) over `options.equilibration_time`; if that time passes without it, the status is NO_STEADY_STATE.
-    A protocol is not allowed here. Otherwise arguments, result and errors are those of `simulate`.
+    The trajectory is integrated until it has nearly come to rest, and Newton's method makes its end exact: to rounding,
+    whatever rtol is, with the conserved totals of the start. The integration is a rough one, which is repeated at
+    rtol where its end is in doubt; a start within about 1e-4 of the border between two basins of attraction may
+    be taken to either side.
+
+    A protocol is not allowed here. Otherwise arguments, result and errors are those of `simulate`, and a run may fail
+    in three more ways:
+
+    NO_STEADY_STATE
+        `options.equilibration_time` passes, and at the present rates some amount would still change by more than rtol
+        (plus atol) in as long a time.
+    UNSTABLE
+        The smallest disturbance would grow, of species that are absent at the start too.
+    NOT_ISOLATED
+        Beyond what is conserved, where the model comes to rest depends on where it started, as after irreversible
+        reactions that compete. The end of one trajectory is then found by `simulate`, and sensitivities too.
+
+    A pre-equilibration asks for the end of the trajectory, and takes it where species that are absent could grow, and
+    where it is not isolated.
     """
     options = options or SolverOptions()
     if conditions is None:
@@ -320,7 +336,7 @@ class _Batch:
         self.fixed = np.array(compiled.network.fixed)[self.order.permutation]
 
     def prepare(self) -> None:
-        """Load or compile the machine code, before threads start."""
+        """Load or compile the machine code of the integration, before threads start."""
         from . import rosenbrock
         from .tableaux import RODAS5P
 
@@ -330,8 +346,9 @@ class _Batch:
             self.addresses += self.compiled.compiled_slopes[:2]
         readout = self.readout
         self.output = rosenbrock.Output(self.times.copy(), readout.pointer, readout.species, readout.weight)
+        if all(interval.equilibrate for interval in self.intervals):
+            return
         none = np.zeros(0, np.int64)
-        self.no_output = rosenbrock.Output(np.zeros(0), np.zeros(1, np.int64), none, np.zeros(0))
         n = self.compiled.n_species
         nothing, empty = np.zeros(0), np.zeros((0, n))
         runs = rosenbrock.Runs(
@@ -340,7 +357,7 @@ class _Batch:
         )  # fmt: skip
         settings = rosenbrock.Settings(0.0, 0.0, 1.0, self.atol_ordered, True, 1, 0.0, 0.0)
         slopes = None if self.forward is None else self.forward.runs(0, 0, 0)
-        self._work(self.no_output, settings, runs, slopes)  # nothing to run: this loads or compiles
+        self._work(self._integration(self.output, settings, runs, slopes))  # nothing to run: this loads or compiles
 
     @property
     def block(self) -> int:
@@ -353,6 +370,7 @@ class _Batch:
     def run_block(self, rows: slice, pool: ThreadPoolExecutor, n_threads: int, advance: Callable[[int], None]) -> None:
         """Run the conditions in `rows`, interval by interval, in threads that take runs from one queue."""
         from . import rosenbrock
+        from .equilibration import Equilibration, equilibrate
 
         numbers = range(*rows.indices(len(self.status)))
         base = self.conditions.parameters[rows]
@@ -381,7 +399,7 @@ class _Batch:
             self._refuse_bad_start(rows, values, k, y, slopes, interval)
             first = next_output.copy()
             if interval.equilibrate:
-                output, start, span = self.no_output, 0.0, self.options.equilibration_time
+                start, span = 0.0, self.options.equilibration_time
                 steady, position = max(self.options.rtol, 1e-7), np.zeros(len(base), np.int64)
             else:
                 output = self.output._replace(times=self.times - interval.start)
@@ -398,9 +416,26 @@ class _Batch:
             )  # fmt: skip
             done = (rows.start, number / len(self.intervals), 1 / len(self.intervals))
             threads = min(n_threads, -(-len(base) // WIDTH))
-            self.clock[0] = wall.monotonic()
-            futures = {pool.submit(self._work, output, settings, runs, slopes) for _ in range(threads)}
-            self._watch(futures, status, done, advance)
+
+            def in_threads(
+                work: Callable[[Workspace], None], runs: Runs = runs, done: tuple[int, float, float] = done,
+                threads: int = threads,
+            ) -> None:  # fmt: skip
+                runs.queue[0] = 0
+                self.clock[0] = wall.monotonic()
+                futures = {pool.submit(self._work, work) for _ in range(threads)}
+                self._watch(futures, status, done, advance)
+
+            if interval.equilibrate:
+                alone = len(self.intervals) == 1
+                equilibration = Equilibration(
+                    self.compiled, settings, runs, parameters, alone, self.forward, slopes
+                )  # fmt: skip
+                equilibrate(equilibration, in_threads)
+                if self.interrupted:
+                    self.stop[:] = int(Status.STOPPED)
+            else:
+                in_threads(self._integration(output, settings, runs, slopes))
             alive = status == int(Status.OK)
             failed = ~alive & np.isnan(self.failed_at[rows])
             self.failed_at[rows][failed] = self.reached[rows][failed]
@@ -408,6 +443,8 @@ class _Batch:
                 self.reached[rows] = np.where(alive, interval.end, np.nan)
             if np.isinf(self.times[0]):  # steady state: the end is the output
                 self._keep_end(kept, y, next_output, alive)
+                if self.forward is not None and slopes is not None:
+                    self.forward.keep_start(slopes, self.output)
             if kept.base is not self.values or slopes is not None:
                 self._complete(rows, kept, slopes, first, next_output, values, held)
             if number < len(self.intervals) - 1:
@@ -416,23 +453,31 @@ class _Batch:
         for i, species in enumerate(inner[counts[:, rosenbrock.CULPRIT]]):
             self.blamed[numbers[i]] = self.blamed[numbers[i]] or self.compiled.species[species]
 
-    def _work(self, output: Output, settings: Settings, runs: Runs, slopes: SlopeRuns | None) -> None:
+    def _integration(
+        self, output: Output, settings: Settings, runs: Runs, slopes: SlopeRuns | None
+    ) -> Callable[[Workspace], None]:
+        """Return what integrates the runs of the queue, with their sensitivities if there are any."""
         from . import rosenbrock
 
-        work = self.compiled.workspace(len(self.readout.kept))
-        if self.options.nonnegative:
-            work.floor[0] = 0.0
-        if self.forward is None:
-            rosenbrock.integrate(
-                self.tables, self.method, output, settings, runs, self.addresses[0], self.addresses[1], work
-            )
-            return
+        tables, method, forward = self.tables, self.method, self.forward
+        rates, partials = self.addresses[:2]
+        if forward is None:
+            return lambda w: rosenbrock.integrate(tables, method, output, settings, runs, rates, partials, w)
         from . import sensitivity
 
-        inputs, own = self.forward.inputs, self.forward.workspace(len(self.method.gamma_sums))
-        sensitivity.integrate_slopes(
-            self.tables, self.method, output, settings, runs, inputs, slopes, self.addresses, work, own
-        )
+        def integrate(w: Workspace) -> None:
+            own = forward.workspace(len(method.gamma_sums))
+            sensitivity.integrate_slopes(
+                tables, method, output, settings, runs, forward.inputs, slopes, self.addresses, w, own
+            )
+
+        return integrate
+
+    def _work(self, work: Callable[[Workspace], None]) -> None:
+        workspace = self.compiled.workspace(len(self.readout.kept))
+        if self.options.nonnegative:
+            workspace.floor[0] = 0.0
+        work(workspace)
 
     def _watch(
         self, futures: set[Future[None]], status: Any, done: tuple[int, float, float], advance: Callable[[int], None]
@@ -555,10 +600,9 @@ def _run(compiled: CompiledModel, conditions: Conditions, times: Float, interval
     compiled.check_restriction(conditions)
     readout = _Readout(compiled, observables)
     _require_memory(compiled, len(conditions), len(times), readout)
-    if len(sensitivities):
-        _check_equilibration(intervals)
     batch = _Batch(compiled, conditions, times, intervals, readout, options, sensitivities)
-    _announce_compilation(sensitivities=len(sensitivities) > 0)
+    steady = any(interval.equilibrate for interval in intervals)
+    _announce_compilation(steady=steady, sensitivities=len(sensitivities) > 0)
     batch.prepare()
     n = len(conditions)
     n_threads = min(threads or available_threads(), max(n, 1))
@@ -590,25 +634,19 @@ def _require_memory(compiled: CompiledModel, n: int, n_times: int, readout: _Rea
     )
 
 
-def _check_equilibration(intervals: Sequence[Interval]) -> None:
-    """Refuse sensitivities where a steady state would have to be differentiated."""
-    if any(interval.equilibrate for interval in intervals):
-        raise InputError(
-            "sensitivities through a steady state are not available yet; "
-            "leave out the segment that starts at -inf, or ask for no sensitivities"
-        )
-
-
-@lru_cache(maxsize=2)
-def _announce_compilation(*, sensitivities: bool) -> None:
+@lru_cache(maxsize=4)
+def _announce_compilation(*, steady: bool, sensitivities: bool) -> None:
     """Say, once per machine, that machine code is being made; a person should not wonder why nothing happens."""
     from .kernel_cache import kernels_are_cached
 
-    if not kernels_are_cached("sensitivity.integrate_slopes" if sensitivities else "rosenbrock.integrate"):
-        what = "the sensitivities" if sensitivities else "the integrator"
+    parts = [("rosenbrock.integrate", "the integrator")]
+    parts += [("newton.examine", "the search for steady states")] if steady else []
+    if sensitivities:
+        parts.append(("response.respond" if steady else "sensitivity.integrate_slopes", "the sensitivities"))
+    if missing := [what for kernel, what in parts if not kernels_are_cached(kernel)]:
         print(
-            f"residuum: compiling {what}, once for this machine (about half a minute; `residuum warmup` does it "
-            "ahead of time) ...",
+            f"residuum: compiling {' and '.join(missing)}, once for this machine (about half a minute; "
+            "`residuum warmup` does it ahead of time) ...",
             file=sys.stderr,
             flush=True,
         )

@@ -22,8 +22,8 @@ from .cache import CacheNotice, cache_root, content_hash, writable_folder
 F = TypeVar("F", bound=Callable[..., Any])
 HERE = Path(__file__).parent
 KERNEL_FILES = (
-    "kernel_cache.py", "kernels.py", "lu.py", "ordering.py", "rosenbrock.py", "rates.py", "sensitivity.py", "simd.py",
-    "status.py", "unrolled.py",
+    "kernel_cache.py", "kernels.py", "lu.py", "newton.py", "ordering.py", "rates.py", "response.py", "rosenbrock.py",
+    "sensitivity.py", "simd.py", "status.py", "unrolled.py",
 )  # fmt: skip
 """Every file that holds machine code called from another; a change in any of them recompiles all."""
 

@@ -20,6 +20,8 @@ class Status(IntEnum):
     BAD_START = 9
     PENDING = 10
     RUNNING = 11
+    UNSTABLE = 12
+    NOT_ISOLATED = 13
 
 
 _SENTENCES = {
@@ -37,6 +39,11 @@ _SENTENCES = {
     Status.NO_STEADY_STATE: "no steady state was reached by t = {time:.6g}; species {species} still changes",
     Status.BAD_START: "could not start at t = {time:.6g}: {species}; parameters, rates and amounts must be finite, and "
     "rate constants and amounts not negative unless nonnegative=False",
+    Status.UNSTABLE: "unstable: the steady state found would be left after the smallest disturbance; species {species} "
+    "moves away first. Start beside it, from small amounts of what could grow",
+    Status.NOT_ISOLATED: "no isolated steady state: a deviation in species {species} does not return, so that where "
+    "the model comes to rest depends on more of its start than what is conserved, or is approached ever more slowly; "
+    "simulate to a late time if the end of this one trajectory is meant",
     Status.RUNNING: "still running at t = {time:.6g}",
     Status.PENDING: "not run: the computation was stopped before this run began",
 }
