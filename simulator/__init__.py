@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .compiled import CompiledModel, compile_model
     from .ensemble import SolverOptions, simulate, steady_state
     from .errors import InputError, MissingBioNetGenError, UnknownNameError
+    from .gradient_check import check_gradient
     from .matrix import DoseAxis, dose_matrix
     from .network import ReactionNetwork, from_pysb, parse_net, read_net
     from .protocol import Conditions, Segment
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "CompiledModel": "compiled", "compile_model": "compiled",
+    "check_gradient": "gradient_check",
     "DoseAxis": "matrix", "dose_matrix": "matrix",
     "SolverOptions": "ensemble", "simulate": "ensemble", "steady_state": "ensemble",
     "InputError": "errors", "MissingBioNetGenError": "errors", "UnknownNameError": "errors",

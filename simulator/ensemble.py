@@ -384,7 +384,8 @@ class _Batch:
         if self.options.nonnegative:
             work.floor[0] = 0.0
         if self.forward is None:
-            rosenbrock.integrate(self.tables, self.method, output, settings, runs, *self.addresses[:2], work)
+            values, partials = self.addresses[:2]
+            rosenbrock.integrate(self.tables, self.method, output, settings, runs, values, partials, work)
             return
         from . import sensitivity
 
