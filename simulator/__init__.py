@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .ensemble import SolverOptions, simulate, steady_state
     from .errors import InputError, MissingBioNetGenError, ModelNotice, UnknownNameError
     from .first_use import warmup
+    from .gradient_check import check_gradient
     from .matrix import DoseAxis, dose_matrix
     from .network import ReactionNetwork, from_bngl, from_pysb, parse_net, read_bngl, read_net
     from .protocol import Conditions, Segment
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "CompiledModel": "compiled", "compile_model": "compiled",
+    "check_gradient": "gradient_check",
     "DoseAxis": "matrix", "dose_matrix": "matrix",
     "SolverOptions": "ensemble", "simulate": "ensemble", "steady_state": "ensemble",
     "InputError": "errors", "MissingBioNetGenError": "errors", "ModelNotice": "errors", "UnknownNameError": "errors",

@@ -125,15 +125,15 @@ def slope_workspace(tables: Tables, inputs: Inputs, n_rates: int, n_pairs: int, 
     def lanes(rows: int) -> Float:
         return aligned(max(rows, 1), WIDTH)
 
+    n_blocks = len(inputs.block_pointer) - 1
     work = SlopeWorkspace(
         y=lanes(n + 1), direction=lanes(n + 1), x=lanes(2 * n_observed), k=lanes(n_rates + 1), dk=lanes(n_rates + 1),
         partials=lanes(n_partials), pairs=lanes(n_pairs), stage_pairs=lanes(n_pairs),
         changes=lanes(tables.n_functions + n_partials + n_pairs), terms=lanes(n_terms), term_changes=lanes(n_terms),
-        stage_terms=lanes(n_terms), entries=lanes(nnz),
-        along=lanes(nnz), columns=lanes(n_columns), matrices=np.zeros(2 * WIDTH * n_stages * nnz),
-        column_entries=np.zeros(WIDTH * n_stages * n_columns), factors=np.zeros(WIDTH * n_lu),
-        unknowns=lanes(len(tables.unknown_species)), s_stage=lanes(n),
-        s_new=lanes(n * (len(inputs.block_pointer) - 1)), u=lanes(n_stages * n),
+        stage_terms=lanes(n_terms), entries=lanes(nnz), along=lanes(nnz), columns=lanes(n_columns),
+        matrices=np.zeros(2 * WIDTH * n_stages * nnz), column_entries=np.zeros(WIDTH * n_stages * n_columns),
+        factors=np.zeros(WIDTH * n_lu), unknowns=lanes(len(tables.unknown_species)), s_stage=lanes(n),
+        s_new=lanes(n * n_blocks), u=lanes(n_stages * n),
         interpolants=lanes(3 * n), error=lanes(1),
     )  # fmt: skip
     work.y[n] = 1.0
