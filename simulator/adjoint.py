@@ -127,12 +127,9 @@ def _adjoin(
         0.0, options.equilibration_time, options.rtol, absolute_tolerances(compiled, options)[inner].copy(),
         options.nonnegative, options.max_steps, 0.0, 0.0,
     )  # fmt: skip
-    none, clock = np.zeros(n, np.int64), np.zeros(1)
-    runs = rosenbrock.Runs(
-        k, compiled.function_values(values), states.values[:, 0][:, inner].copy(), none, np.zeros((n, 0, 0)),
-        np.where(states.ok, int(Status.RUNNING), states.status), np.zeros(n), np.zeros((n, 6), np.int64), none.copy(),
-        np.zeros(n), np.zeros(n), clock, np.zeros(1, np.int64),
-    )  # fmt: skip
+    at_rest = states.values[:, 0][:, inner].copy()
+    runs = rosenbrock.new_runs(k, compiled.function_values(values), at_rest)
+    runs.status[:] = np.where(states.ok, int(Status.RUNNING), states.status)
     totals = totals_of_runs(compiled, k, start != 0.0)
     gradient, solved = aligned(n, forward.n_blocks, WIDTH), np.zeros(n, bool)
     addresses = (*compiled.compiled_rates[:2], *compiled.compiled_slopes[:2])

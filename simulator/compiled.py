@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from . import network as networks
 from .errors import InputError, unknown_name
-from .expressions import TIME, array_function, names_in, parse, switches, used_by
+from .expressions import TIME, array_function, derivative, margin, names_in, parse, substitute, switches, used_by
 from .network import ReactionNetwork
 from .rates import RateFunctions, RateSlopes, rate_functions, rate_slopes
 from .tables import FUNCTION, NUMBER, Order, RateTable
@@ -82,6 +82,8 @@ class CompiledModel:
         Names of parameters that are expressions of others; they follow and cannot be set.
     species, observables
         Names; observables include the model's named expressions.
+    switch_parameters
+        Names of parameters that decide the times at which rate functions switch.
     units
         Units of amount and time, as given.
     """
@@ -153,13 +155,46 @@ class CompiledModel:
         for name, tree in self._functions.items():
             if names_in(tree) & self._timed:
                 self._timed.add(name)
-        rates = [ast.Name(name, ast.Load()) for name in self._rate_names]
-        for name, tree in used_by(rates, self._functions).items():
-            if any(names_in(part) & self._timed for part in switches(tree)):
-                raise InputError(
-                    f"{self.name}: the rate function {name!r} switches at a time of its own, which the integrator "
-                    "would step over; change parameters in a protocol Segment instead, at which it stops"
-                )
+        self._read_switches()
+
+    def _read_switches(self) -> None:
+        """Find the times at which rate functions switch, as expressions of parameters: steps have to end there."""
+        offsets: list[ast.expr] = []
+        whole: dict[str, ast.expr] = {}
+        """Definitions without names of others."""
+        for name, tree in used_by(self._rate_trees, self._functions).items():
+            whole[name] = substitute(tree, whole)
+            for part in switches(tree):
+                if TIME not in names_in(substitute(part, whole)):
+                    continue
+                offset = margin(substitute(part, whole))
+                if offset is None or not names_in(offset) <= {TIME, *self._value_index}:
+                    raise InputError(
+                        f"{self.name}: the rate function {name!r} switches at a time that also depends on amounts, or "
+                        "in a way other than by comparing a time with one number; change parameters in a protocol "
+                        "Segment instead"
+                    )
+                slope = derivative(offset, TIME)
+                if TIME in names_in(slope):
+                    raise InputError(
+                        f"{self.name}: the rate function {name!r} switches at a time that does not follow from a "
+                        "linear equation; change parameters in a protocol Segment instead"
+                    )
+                at_zero = substitute(offset, {TIME: ast.Constant(0.0)})
+                offsets.append(ast.UnaryOp(ast.USub(), ast.BinOp(at_zero, ast.Div(), slope)))
+        place = {name: f"q[:, {i}]" for name, i in self._value_index.items()}
+        derived = used_by(offsets, self._derived_trees)
+        self.switch_parameters = {name for tree in (*offsets, *derived.values()) for name in names_in(tree)}
+        self._switch_times = array_function(offsets, place, "q") if offsets else None
+
+    def switch_times(self, values: Float) -> Float:
+        """Return the model times at which rate functions switch, ascending, shape (n, n_switches); inf for none."""
+        if self._switch_times is None:
+            return np.zeros((len(values), 0))
+        times = np.empty((len(values), len(found := _quietly(self._switch_times, values))))
+        for j, column in enumerate(found):
+            times[:, j] = column
+        return np.sort(np.where(np.isfinite(times), times, np.inf), axis=1)
 
     @property
     def depends_on_time(self) -> bool:

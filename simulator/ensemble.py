@@ -68,7 +68,7 @@ class SolverOptions:
         to count as steady; deviations that take longer to grow or to return are not seen.
     """
 
-    rtol: float = 1e-6
+    rtol: float = 1e-5
     atol: float | npt.ArrayLike | Mapping[str, float] | None = None
     method: Literal["auto", "rodas5p"] = "auto"
     max_steps: int = 100_000
@@ -220,7 +220,7 @@ def default_atol(compiled: CompiledModel, rtol: float) -> float:
             f"{compiled.name}: every amount starts at zero nominally, so that no absolute tolerance can be derived; "
             "pass SolverOptions(atol=...), an amount of the model's unit that does not matter"
         )
-    return min(1e-7, 0.1 * rtol) * largest
+    return min(1e-10, 1e-5 * rtol) * largest
 
 
 def absolute_tolerances(compiled: CompiledModel, options: SolverOptions) -> Float:
@@ -348,13 +348,8 @@ class _Batch:
         self.output = rosenbrock.Output(self.times.copy(), readout.pointer, readout.species, readout.weight)
         if all(interval.equilibrate for interval in self.intervals):
             return
-        none = np.zeros(0, np.int64)
-        n = self.compiled.n_species
-        nothing, empty = np.zeros(0), np.zeros((0, n))
-        runs = rosenbrock.Runs(
-            empty, empty.copy(), empty.copy(), none, np.zeros((0, 1, 1)), none, nothing, np.zeros((0, 6), np.int64),
-            none, nothing, nothing.copy(), self.clock, np.zeros(1, np.int64),
-        )  # fmt: skip
+        table, used = self.compiled.rate_table, self.compiled.rate_functions.values
+        runs = rosenbrock.new_runs(*(np.zeros((0, m)) for m in (len(table.column), len(used), self.compiled.n_species)))
         settings = rosenbrock.Settings(0.0, 0.0, 1.0, self.atol_ordered, True, 1, 0.0, 0.0)
         slopes = None if self.forward is None else self.forward.runs(0, 0, 0)
         self._work(self._integration(self.output, settings, runs, slopes))  # nothing to run: this loads or compiles
@@ -411,8 +406,9 @@ class _Batch:
                 steady, 0.0,
             )  # fmt: skip
             runs = rosenbrock.Runs(
-                k, self.compiled.function_values(values), y, position, kept, status, self.reached[rows], counts,
-                self.stop[rows], self.started[rows], self.elapsed[rows], self.clock, np.zeros(1, np.int64),
+                k, self.compiled.function_values(values), y, self.compiled.switch_times(values), position, kept, status,
+                self.reached[rows], counts, self.stop[rows], self.started[rows], self.elapsed[rows], self.clock,
+                np.zeros(1, np.int64),
             )  # fmt: skip
             done = (rows.start, number / len(self.intervals), 1 / len(self.intervals))
             threads = min(n_threads, -(-len(base) // WIDTH))
@@ -596,6 +592,11 @@ def _run(compiled: CompiledModel, conditions: Conditions, times: Float, interval
         raise InputError(
             f"{compiled.name} has rates that depend on time(): it has no steady state to start from or to find; "
             "leave out the segment that starts at -inf"
+        )
+    if moving := sorted(compiled.switch_parameters & set(sensitivities)):
+        raise InputError(
+            f"the sensitivity to {moving[0]!r} is not available: it decides a time at which a rate function switches, "
+            "where sensitivities jump"
         )
     compiled.check_restriction(conditions)
     readout = _Readout(compiled, observables)

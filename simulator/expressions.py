@@ -295,6 +295,14 @@ def switches(tree: ast.expr) -> Iterator[ast.expr]:
                 yield node
 
 
+def margin(switch: ast.expr) -> ast.expr | None:
+    """Return the difference at whose zero one of `switches` jumps; None for one with more zeros than one."""
+    match switch:
+        case ast.Compare(left=a, comparators=[b]) | ast.Call(func=ast.Name(id="min" | "max"), args=[a, b]):
+            return ast.BinOp(a, ast.Sub(), b)
+    return None
+
+
 def substitute(tree: ast.expr, definitions: Mapping[str, ast.expr]) -> ast.expr:
     """Return `tree` with every name in `definitions` replaced by its expression (once; `tree` is not changed)."""
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from .kernel_cache import kernel
 from .rates import call_rates
-from .simd import absolute, at, fma, load, splat, store, where_less
+from .simd import absolute, at, fma, larger, load, smaller, splat, store, where_less
 from .unrolled import RHS, SYSTEM, call_code
 
 Float = npt.NDArray[np.float64]
@@ -112,15 +112,18 @@ class Tables(NamedTuple):
 
 
 @kernel
-def update_rates(tables, values, t, start, y, floor, rates_address, x, function_values, k):
-    """Evaluate the rate functions at times `start + t` (1, WIDTH) and amounts `y`; put what they decide into `k`.
+def update_rates(tables, values, t, clock, y, floor, rates_address, x, function_values, k):
+    """Evaluate the rate functions at times `t` (1, WIDTH) and amounts `y`; put what they decide into `k`.
+
+    `clock` (3, WIDTH) holds the model time from which `t` counts, and the earliest and the latest model time that
+    they may see: a lane that steps up to a switch stays just before it, and just after it when it goes on.
 
     Observables below `floor` are passed as `floor`: with amounts that rounding makes slightly negative, a power that
     is not whole would give no number. The state itself is never changed.
     """
     if tables.n_functions == 0:
         return
-    store(x, 0, load(t, 0) + start)
+    store(x, 0, larger(smaller(load(t, 0) + load(clock, 0), load(clock, 2)), load(clock, 1)))
     for o in range(tables.observable_pointer.size - 1):
         total = splat(0.0)
         for q in range(at(tables.observable_pointer, o), at(tables.observable_pointer, o + 1)):

@@ -31,6 +31,7 @@ from .rosenbrock import (
     T,
     end_run,
     refill,
+    set_clock,
     slope_at,
 )
 from .simd import WIDTH, absolute, fma, larger, load, smaller, splat, store, where_less
@@ -125,7 +126,7 @@ def settle(tables, output, settings, runs, start, totals, rates_address, partial
     """
     n = tables.n_species
     begun, step = w.u[:n], w.u[n : 2 * n]
-    w.start[0] = 0.0
+    set_clock(w, 0.0)
     busy, _ = refill(tables, output, settings, runs, w)
     while busy > 0:
         for lane in range(WIDTH):
@@ -228,7 +229,7 @@ def examine(tables, output, settings, runs, near, own, probe, growth, left, rate
     """
     n = tables.n_species
     v, x, away = w.u[:n], w.u[n : 2 * n], w.u[2 * n : 3 * n]
-    w.start[0] = 0.0
+    set_clock(w, 0.0)
     busy, _ = refill(tables, output, settings, runs, w)
     while busy > 0:
         for lane in range(WIDTH):

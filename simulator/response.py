@@ -16,7 +16,7 @@ from .kernel_cache import kernel
 from .lu import factor
 from .newton import jacobian_at, least_shift
 from .rates import call_rates
-from .rosenbrock import D0, D1, FACTORISATIONS, OK, SHIFT, T, end_run, refill
+from .rosenbrock import D0, D1, FACTORISATIONS, OK, SHIFT, T, end_run, refill, set_clock
 from .sensitivity import add_up, row_product, spread
 from .simd import WIDTH, absolute, at, fma, larger, load, splat, store
 
@@ -125,7 +125,7 @@ def respond(tables, output, settings, runs, totals, inputs, slopes, solved, addr
     the steady state on return; it may not if that is not isolated. `addresses` are as in `integrate_slopes`.
     """
     nnz, n_columns, n_lu = tables.jacobian_column.size, inputs.entry_species.size, tables.lu_column.size
-    w.start[0] = 0.0
+    set_clock(w, 0.0)
     busy, _ = refill(tables, output, settings, runs, w)
     while busy > 0:
         for lane in range(WIDTH):
@@ -191,7 +191,7 @@ def adjoin(tables, output, settings, runs, totals, inputs, slopes, weights, grad
     """
     n, n_blocks, n_pairs = tables.n_species, inputs.block_pointer.size - 1, inputs.block_column.size
     p, d, kept = w.u[:n], w.u[n : 2 * n], w.u[2 * n : 3 * n]
-    w.start[0] = 0.0
+    set_clock(w, 0.0)
     busy, _ = refill(tables, output, settings, runs, w)
     while busy > 0:
         for lane in range(WIDTH):

@@ -69,6 +69,9 @@ class Runs(NamedTuple):
     """Parameter values that rate functions use (n_runs, n_used)."""
     y: Float
     """Amounts (n_runs, n_species), elimination order: at the start, then where the run got to."""
+    switches: Float
+    """Model times at which rate functions of the run switch (n_runs, n_switches), ascending; inf where there is none.
+    Steps end there."""
     next_output: Index
     kept: Float
     """(n_runs, n_times, n_outputs)."""
@@ -86,6 +89,17 @@ class Runs(NamedTuple):
     """One number, the present wall time, kept up to date from outside."""
     queue: Index
     """One number: the next run to begin."""
+
+
+def new_runs(k: Float, values: Float, y: Float) -> Runs:
+    """Return runs that are to begin, with arrays of their own for what is written and nothing to be kept."""
+    n = len(y)
+    whole: dict[str, Index] = {name: np.zeros(n, np.int64) for name in ("next_output", "stop")}
+    return Runs(
+        k=k, values=values, y=y, switches=np.zeros((n, 0)), kept=np.zeros((n, 0, 0)),
+        status=np.full(n, RUNNING, np.int64), reached=np.zeros(n), counts=np.zeros((n, 6), np.int64),
+        started=np.full(n, np.inf), elapsed=np.zeros(n), clock=np.zeros(1), queue=np.zeros(1, np.int64), **whole,
+    )  # fmt: skip
 
 
 class Settings(NamedTuple):
@@ -136,12 +150,14 @@ class Workspace(NamedTuple):
     """(WIDTH, 2): why the latest attempt was rejected, whether it was."""
     floor: Float
     """One number: rate functions see no observable below it."""
-    start: Float
-    """One number: the model time from which the lanes count theirs."""
+    clock: Float
+    """Rows START, EARLIEST and LATEST, as `kernels.update_rates` takes them."""
 
 
-T, H, SHIFT, STAGE_T, ERR, LOW, SIZE, PER_H, TRIAL_H, D0, D1, D2 = range(12)
-"""Rows of `Workspace.lane`."""
+T, H, SHIFT, STAGE_T, ERR, LOW, SIZE, PER_H, TRIAL_H, D0, D1, D2, END = range(13)
+"""Rows of `Workspace.lane`; END is the next time at which a step has to end."""
+START, EARLIEST, LATEST = range(3)
+"""Rows of `Workspace.clock`."""
 REASON, REJECTED = range(2)
 
 
@@ -168,12 +184,13 @@ def workspace_for(
         entries=lanes(len(tables.jacobian_column)), system=lanes(len(tables.system_column)),
         lu=lanes(len(tables.lu_column) + n_unknowns), y=lanes(n + 1), y_new=lanes(n + 1),
         slope=lanes(n), dfdt=lanes(n), scratch=lanes(n_unknowns), right=lanes(n), u=lanes(n_stages * n),
-        interpolants=lanes(3 * n), outputs=lanes(5 * n_outputs), lane=lanes(12),
+        interpolants=lanes(3 * n), outputs=lanes(5 * n_outputs), lane=lanes(13),
         run=np.full(WIDTH, -1, np.int64), state=np.zeros((WIDTH, 2), np.int64),
-        floor=np.full(1, -np.inf), start=np.zeros(1),
+        floor=np.full(1, -np.inf), clock=lanes(3),
     )  # fmt: skip
     work.y[n] = work.y_new[n] = 1.0
     work.k[n_rates] = 1.0
+    work.clock[EARLIEST], work.clock[LATEST] = -np.inf, np.inf
     work.system[tables.weight_entry] = tables.weight[:, None]
     return work
 
@@ -182,7 +199,7 @@ def workspace_for(
 def slope_at(tables, rates_address, w, t_row, y, dy):
     """Write f(t, y) of all lanes into `dy`; `t_row` is a row of `w.lane`."""
     t = w.lane[t_row : t_row + 1]
-    update_rates(tables, w.values, t, w.start[0], y, w.floor[0], rates_address, w.x, w.function_values, w.k)
+    update_rates(tables, w.values, t, w.clock, y, w.floor[0], rates_address, w.x, w.function_values, w.k)
     rhs(tables, w.k, y, dy)
 
 
@@ -240,6 +257,33 @@ def keep_outputs(output, runs, w, run, lane, t, h, reach):
 
 
 @kernel
+def set_clock(w, start):
+    """Let all lanes count from model time `start`, with no switch ahead."""
+    for lane in range(WIDTH):
+        w.clock[START, lane], w.clock[EARLIEST, lane], w.clock[LATEST, lane] = start, -np.inf, np.inf
+
+
+@kernel
+def next_end(settings, runs, w, run, lane):
+    """Find the place up to which a lane may step from where it is: the next switch of its run, or the interval's end.
+
+    Rate functions see only times on its own side of a switch.
+    """
+    start = w.clock[START, lane]
+    w.lane[END, lane] = settings.span
+    w.clock[EARLIEST, lane], w.clock[LATEST, lane] = -np.inf, np.inf
+    for q in range(runs.switches.shape[1]):
+        switch = runs.switches[run, q]
+        least = EPS * abs(switch) + 1e-300  # the next number but for rounding
+        if switch - start <= w.lane[T, lane]:
+            w.clock[EARLIEST, lane] = switch + least
+        else:
+            if switch - start <= settings.span:
+                w.lane[END, lane], w.clock[LATEST, lane] = switch - start, switch - least
+            return
+
+
+@kernel
 def load_run(tables, settings, runs, w, run, lane):
     """Put a run into a lane: its rate constants, parameter values, amounts and time."""
     for j in range(runs.k.shape[1]):
@@ -250,6 +294,7 @@ def load_run(tables, settings, runs, w, run, lane):
         w.y[i, lane] = runs.y[run, i]
     w.lane[T, lane] = 0.0
     w.lane[H, lane] = settings.first_step
+    next_end(settings, runs, w, run, lane)
     w.state[lane, REASON] = TOO_STIFF
     w.state[lane, REJECTED] = 0
 
@@ -260,7 +305,7 @@ def end_run(tables, runs, w, lane, status):
     run = w.run[lane]
     for i in range(tables.n_species):
         runs.y[run, i] = w.y[i, lane]
-    runs.reached[run] = w.start[0] + w.lane[T, lane]
+    runs.reached[run] = w.clock[START, lane] + w.lane[T, lane]
     runs.status[run] = status
     runs.elapsed[run] = runs.clock[0] - runs.started[run]
     runs.started[run] = np.inf
@@ -304,6 +349,7 @@ def refill(tables, output, settings, runs, w):
                 w.y[i, lane] = 0.0
             w.lane[T, lane] = 0.0
             w.lane[H, lane] = 1.0
+            w.clock[EARLIEST, lane], w.clock[LATEST, lane] = -np.inf, np.inf
     return busy, new
 
 
@@ -567,10 +613,10 @@ def judge(tables, method, settings, runs, w):
 
 
 @kernel
-def reach_of(settings, w, lane):
-    """Return the end of a lane's step, which is that of the interval for a step that comes close to it."""
+def reach_of(w, lane):
+    """Return the end of a lane's step, which is the place where one has to end for a step that comes close to it."""
     t, h = w.lane[T, lane], w.lane[H, lane]
-    return settings.span if t + 1.0001 * h >= settings.span else t + h
+    return w.lane[END, lane] if t + 1.0001 * h >= w.lane[END, lane] else t + h
 
 
 @inlined
@@ -598,8 +644,8 @@ def attempt(tables, method, output, settings, runs, rates_address, partials_addr
     for lane in range(WIDTH):
         h = w.lane[H, lane]
         if w.run[lane] >= 0:
-            if w.lane[T, lane] + 1.0001 * h >= settings.span:
-                h = settings.span - w.lane[T, lane]
+            if w.lane[T, lane] + 1.0001 * h >= w.lane[END, lane]:
+                h = w.lane[END, lane] - w.lane[T, lane]
             runs.counts[w.run[lane], RHS_CALLS] += method.gamma_sums.size
         w.lane[H, lane] = h
         w.lane[SHIFT, lane] = 1.0 / (method.gamma * h)
@@ -615,9 +661,12 @@ def attempt(tables, method, output, settings, runs, rates_address, partials_addr
 
 @inlined
 def proceed(method, output, settings, runs, w):
-    """Take the accepted steps: outputs inside them, then on to their ends; give every lane its next step size."""
+    """Take the accepted steps: outputs inside them, then on to their ends; give every lane its next step size.
+
+    Returns whether a lane has come to a switch, from where it starts anew.
+    """
     n = w.slope.shape[0]
-    wanted, all_accepted = False, True
+    wanted, all_accepted, new = False, True, False
     for lane in range(WIDTH):
         run = w.run[lane]
         if run < 0:
@@ -625,7 +674,7 @@ def proceed(method, output, settings, runs, w):
         if w.lane[TRIAL_H, lane] < 0.0:
             all_accepted = False
         elif runs.next_output[run] < output.times.size:
-            wanted = wanted or output.times[runs.next_output[run]] <= reach_of(settings, w, lane)
+            wanted = wanted or output.times[runs.next_output[run]] <= reach_of(w, lane)
     if wanted:
         interpolate(method, w, n)
         project(output, w, n)
@@ -634,7 +683,7 @@ def proceed(method, output, settings, runs, w):
         if run < 0:
             continue
         if w.lane[TRIAL_H, lane] > 0.0:
-            reach = reach_of(settings, w, lane)
+            reach = reach_of(w, lane)
             if wanted:
                 keep_outputs(output, runs, w, run, lane, w.lane[T, lane], w.lane[H, lane], reach)
             w.lane[T, lane] = reach
@@ -642,9 +691,14 @@ def proceed(method, output, settings, runs, w):
                 for i in range(n):
                     w.y[i, lane] = w.y_new[i, lane]
         w.lane[H, lane] = abs(w.lane[TRIAL_H, lane])
+        if w.lane[TRIAL_H, lane] > 0.0 and w.lane[END, lane] == w.lane[T, lane] < settings.span:
+            next_end(settings, runs, w, run, lane)
+            w.lane[H, lane] = settings.first_step
+            new = True
     if all_accepted:
         for i in range(n):
             store(w.y, i, load(w.y_new, i))
+    return new
 
 
 @kernel
@@ -654,8 +708,7 @@ def integrate(tables, method, output, settings, runs, rates_address, partials_ad
     On entry `runs.status` is RUNNING where there is something to do; on return it says how each run of this thread
     ended. Several threads may call this with the same `runs` and `settings`, each with its own `w`.
     """
-    w.start[0] = settings.start
+    set_clock(w, settings.start)
     busy, new = refill(tables, output, settings, runs, w)
     while busy > 0 and attempt(tables, method, output, settings, runs, rates_address, partials_address, w, new):
-        proceed(method, output, settings, runs, w)
-        new = False
+        new = proceed(method, output, settings, runs, w)

@@ -36,6 +36,7 @@ from .rosenbrock import (
     proceed,
     reach_of,
     refill,
+    set_clock,
 )  # fmt: skip
 from .simd import WIDTH, absolute, aligned, at, fma, larger, load, splat, store, where_less
 
@@ -251,7 +252,7 @@ def linearise(tables, method, inputs, addresses, w, z):
     for j in range(w.k.shape[0]):
         store(z.k, j, load(w.k, j))
     if tables.n_functions > 0:
-        update_rates(tables, w.values, w.lane[T : T + 1], w.start[0], w.y, w.floor[0], addresses[0], z.x,
+        update_rates(tables, w.values, w.lane[T : T + 1], w.clock, w.y, w.floor[0], addresses[0], z.x,
                      w.function_values, z.k)  # fmt: skip
         call_rates(addresses[2], z.x, w.values, z.pairs)
     for s in range(n_stages):
@@ -264,7 +265,7 @@ def linearise(tables, method, inputs, addresses, w, z):
             store(z.direction, i, load(w.u, s * n + i))
         if tables.n_functions > 0:
             store(w.lane, STAGE_T, fma(method.alpha[s], h, load(w.lane, T)))
-            update_rates(tables, w.values, w.lane[STAGE_T : STAGE_T + 1], w.start[0], z.y, w.floor[0], addresses[0],
+            update_rates(tables, w.values, w.lane[STAGE_T : STAGE_T + 1], w.clock, z.y, w.floor[0], addresses[0],
                          w.x, w.function_values, w.k)  # fmt: skip
             evaluate_partials(addresses[1], w.x, w.values, z.partials)
             call_rates(addresses[2], w.x, w.values, z.stage_pairs)
@@ -497,7 +498,7 @@ def judge_slopes(tables, method, output, settings, inputs, runs, w, z, slopes, l
             runs.counts[run, CULPRIT] = culprit_of_slopes(settings, z, slopes, run, block, last)
             break
         keep_slopes(method, output, runs, w, z, slopes, run, block, n_blocks, w.lane[T, lane], h,
-                    reach_of(settings, w, lane))  # fmt: skip
+                    reach_of(w, lane))  # fmt: skip
     growth = min(LARGEST_GROWTH, max(LARGEST_SHRINK, SAFETY * (worst + 1e-14) ** (-1.0 / (method.error_order + 1))))
     if worst <= 1.0:
         w.lane[TRIAL_H, lane] = min(w.lane[TRIAL_H, lane], h * growth)
@@ -519,7 +520,7 @@ def integrate_slopes(tables, method, output, settings, runs, inputs, slopes, add
 
     `addresses` are those of the rate functions, their partial derivatives and the two functions of `RateSlopes`.
     """
-    w.start[0] = settings.start
+    set_clock(w, settings.start)
     busy, new = refill(tables, output, settings, runs, w)
     while busy > 0 and attempt(tables, method, output, settings, runs, addresses[0], addresses[1], w, new):
         accepted = False
@@ -530,5 +531,4 @@ def integrate_slopes(tables, method, output, settings, runs, inputs, slopes, add
             for lane in range(WIDTH):
                 if w.run[lane] >= 0 and w.lane[TRIAL_H, lane] > 0.0:
                     judge_slopes(tables, method, output, settings, inputs, runs, w, z, slopes, lane)
-        proceed(method, output, settings, runs, w)
-        new = False
+        new = proceed(method, output, settings, runs, w)

@@ -29,15 +29,12 @@ def one_step(compiled: CompiledModel, exact: Callable[[float], float], h: float)
     settings = rosenbrock.Settings(t0, h, 1.0, loose, False, 10, 0.0, h)
     y = np.zeros((1, compiled.n_species))
     y[0, a] = exact(t0)
-    kept, counts, one = np.zeros((1, 3, 1)), np.zeros((1, 6), np.int64), np.zeros(1, np.int64)
-    runs = rosenbrock.Runs(
-        compiled.rate_constants(values), compiled.function_values(values), y, one.copy(), kept, one + Status.RUNNING,
-        np.zeros(1), counts, one.copy(), np.zeros(1), np.zeros(1), np.zeros(1), one.copy(),
-    )  # fmt: skip
+    runs = rosenbrock.new_runs(compiled.rate_constants(values), compiled.function_values(values), y)
+    runs = runs._replace(kept=np.zeros((1, 3, 1)))
     method, addresses = rosenbrock.method_of(RODAS5P), compiled.compiled_rates
     rosenbrock.integrate(tables, method, output, settings, runs, addresses[0], addresses[1], compiled.workspace(1))
-    assert runs.status[0] == Status.OK and counts[0, rosenbrock.STEPS] == 1  # ... so that exactly one step is made
-    return abs(y[0, a] - exact(t0 + h)), float(np.max(np.abs(kept[0, :, 0] - [exact(t) for t in inside])))
+    assert runs.status[0] == Status.OK and runs.counts[0, rosenbrock.STEPS] == 1  # ... so that exactly one step is made
+    return abs(y[0, a] - exact(t0 + h)), float(np.max(np.abs(runs.kept[0, :, 0] - [exact(t) for t in inside])))
 
 
 @pytest.mark.parametrize("name", PROBLEMS)

@@ -30,12 +30,9 @@ def one_step(
     forward = Forward(compiled, Slopes(compiled, names))
     output = rosenbrock.Output(inside, np.arange(n + 1), position.copy(), np.ones(n))
     settings = rosenbrock.Settings(t0, h, 1.0, np.full(n, 1e30), False, 10, 0.0, h)  # any error is accepted ...
-    one, counts = np.zeros(1, np.int64), np.zeros((1, 6), np.int64)
     y = np.ascontiguousarray(y0[None, order.permutation])
-    runs = rosenbrock.Runs(
-        compiled.rate_constants(values), compiled.function_values(values), y, one.copy(), np.zeros((1, 3, n)),
-        one + Status.RUNNING, np.zeros(1), counts, one.copy(), np.zeros(1), np.zeros(1), np.zeros(1), one.copy(),
-    )  # fmt: skip
+    runs = rosenbrock.new_runs(compiled.rate_constants(values), compiled.function_values(values), y)
+    runs = runs._replace(kept=np.zeros((1, 3, n)))
     slopes = forward.runs(1, 3, n)
     forward.enter(slopes, values, (), start=True)
     columns = np.arange(len(names))
@@ -46,7 +43,7 @@ def one_step(
         tables, rosenbrock.method_of(RODAS5P), output, settings, runs, forward.inputs, slopes, addresses,
         compiled.workspace(n), forward.workspace(len(RODAS5P.a)),
     )  # fmt: skip
-    assert runs.status[0] == Status.OK and counts[0, rosenbrock.STEPS] == 1  # ... so that exactly one step is made
+    assert runs.status[0] == Status.OK and runs.counts[0, rosenbrock.STEPS] == 1  # ... so that exactly one step is made
     return y[0, position], slopes.s[place], forward.by_name(slopes.kept)[0]
 
 
