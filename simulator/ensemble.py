@@ -52,7 +52,7 @@ class SolverOptions:
         Relative tolerance of the local error, in the maximum norm over species.
     atol
         Absolute tolerance: one value, one per species (n_species,), or `{species: value}`; None, and species that a
-        mapping leaves out, take `min(1e-7, rtol / 10)` of the model's largest nominal initial amount, clamped species
+        mapping leaves out, take `min(1e-10, 1e-5 rtol)` of the model's largest nominal initial amount, clamped species
         left out.
     method
         `"auto"` or `"rodas5p"`.
@@ -202,10 +202,10 @@ def steady_state(
 
 
 def default_atol(compiled: CompiledModel, rtol: float) -> float:
-    """Return the absolute tolerance for `rtol`: `min(1e-7, rtol / 10)` of the largest nominal initial amount.
+    """Return the absolute tolerance for `rtol`: `min(1e-10, 1e-5 rtol)` of the largest nominal initial amount.
 
-    Clamped species (drugs, ligands) are left out. At the default rtol of 1e-6 this is 1e-7 of the largest amount; a
-    tighter rtol tightens it in step.
+    Clamped species (drugs, ligands) are left out. With the default rtol of 1e-5, the error of a whole course of
+    `earm_1_0` with parameters x/÷10 stays below 1e-4 in 99 of 100 runs and below 1e-2 in all (docs/solver.md).
 
     Raises
     ------
