@@ -34,18 +34,22 @@ if TYPE_CHECKING:
         UnknownNameError,
         bliss_excess,
         compile_model,
+        from_bngl,
         hsa_excess,
         parse_net,
+        read_bngl,
         read_net,
         simulate,
         steady_state,
         steady_state_gradient,
+        warmup,
     )
 
 _SIMULATOR = (
     "CompiledModel", "Conditions", "InputError", "MissingBioNetGenError", "ReactionNetwork", "Result", "Segment",
-    "SolverOptions", "Status", "UnknownNameError", "bliss_excess", "compile_model", "hsa_excess", "parse_net",
-    "read_net", "simulate", "steady_state", "steady_state_gradient",
+    "SolverOptions", "Status", "UnknownNameError", "bliss_excess", "compile_model", "from_bngl", "hsa_excess",
+    "parse_net", "read_bngl", "read_net", "simulate", "steady_state",
+    "steady_state_gradient", "warmup",
 )  # fmt: skip
 
 _FITTING = ("Fit", "Problem", "fit", "read_problem")

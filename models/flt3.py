@@ -61,9 +61,7 @@ def _receptor(builder: ModelBuilder, slot: str) -> None:
     builder.observable(f"single_FLT3{slot}_FL", receptor(partner="none", ligand="FL"))
     for partner in ALLELE_SLOTS:
         builder.observable(f"paired_FLT3{slot}_{partner}", receptor(partner=partner))
-        builder.observable(
-            f"working_FLT3{slot}_{partner}", receptor(partner=partner, kinase="active", drug="none")
-        )
+        builder.observable(f"working_FLT3{slot}_{partner}", receptor(partner=partner, kinase="active", drug="none"))
 
 
 def _monomer(builder: ModelBuilder, slot: str) -> pysb.Monomer:
@@ -114,9 +112,7 @@ def _dimerise(builder: ModelBuilder, slot: str) -> None:
 def _change_conformation(builder: ModelBuilder, slot: str) -> None:
     receptor = _monomer(builder, slot)
     activation = builder.parameter("change_FLT3_activation")
-    back = builder.constant(
-        f"change_FLT3{slot}_inactivation", activation / builder.parameter(f"change_FLT3{slot}_keq")
-    )
+    back = builder.constant(f"change_FLT3{slot}_inactivation", activation / builder.parameter(f"change_FLT3{slot}_keq"))
     back_bound = builder.constant(
         f"change_FLT3{slot}_typeI_inactivation", back / builder.parameter("bind_typeI_FLT3active_factor")
     )

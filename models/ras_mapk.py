@@ -149,9 +149,7 @@ def _activate_raf(builder: ModelBuilder) -> None:
 def _phosphorylate_mek(builder: ModelBuilder) -> None:
     raf, mek = builder.model.monomers["RAF"], builder.model.monomers["MEK"]
     kcat = builder.parameter("phosphorylate_MEK_RAF_kcat")
-    catalyse(
-        builder, "phosphorylate_MEK_RAF", raf(raf=ANY), mek(drug="none", s="u"), mek(drug="none", s="p"), kcat
-    )
+    catalyse(builder, "phosphorylate_MEK_RAF", raf(raf=ANY), mek(drug="none", s="u"), mek(drug="none", s="p"), kcat)
     residual = builder.expression("phosphorylate_inhibitedMEK_RAF_kcat", kcat * drug_mean(builder, "MEK", "residual"))
     catalyse(
         builder,
@@ -173,10 +171,7 @@ def _inhibit_mek(builder: ModelBuilder) -> None:
         "MEK",
         mek(drug="none"),
         mek(drug="bound"),
-        [
-            (f"_{s}", mek(drug="bound", s=s), mek(drug="none", s=s), rate)
-            for s, rate in (("u", off), ("p", off_p))
-        ],
+        [(f"_{s}", mek(drug="bound", s=s), mek(drug="none", s=s), rate) for s, rate in (("u", off), ("p", off_p))],
     )
 
 

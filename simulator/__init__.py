@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from .adjoint import steady_state_gradient
     from .compiled import CompiledModel, compile_model
     from .ensemble import SolverOptions, simulate, steady_state
-    from .errors import InputError, MissingBioNetGenError, UnknownNameError
+    from .errors import InputError, MissingBioNetGenError, ModelNotice, UnknownNameError
+    from .first_use import warmup
     from .matrix import DoseAxis, dose_matrix
-    from .network import ReactionNetwork, from_pysb, parse_net, read_net
+    from .network import ReactionNetwork, from_bngl, from_pysb, parse_net, read_bngl, read_net
     from .protocol import Conditions, Segment
     from .result import Result
     from .status import Status
@@ -25,8 +26,10 @@ _HOME = {
     "DoseAxis": "matrix", "dose_matrix": "matrix",
     "SolverOptions": "ensemble", "simulate": "ensemble", "steady_state": "ensemble",
     "steady_state_gradient": "adjoint",
-    "InputError": "errors", "MissingBioNetGenError": "errors", "UnknownNameError": "errors",
-    "ReactionNetwork": "network", "from_pysb": "network", "parse_net": "network", "read_net": "network",
+    "InputError": "errors", "MissingBioNetGenError": "errors", "ModelNotice": "errors", "UnknownNameError": "errors",
+    "warmup": "first_use",
+    "ReactionNetwork": "network", "from_bngl": "network", "from_pysb": "network", "parse_net": "network",
+    "read_bngl": "network", "read_net": "network",
     "Conditions": "protocol", "Segment": "protocol",
     "Result": "result", "Status": "status",
     "bliss_excess": "synergy", "hsa_excess": "synergy",

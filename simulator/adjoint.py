@@ -139,7 +139,7 @@ def _adjoin(
     addresses = (*compiled.compiled_rates[:2], *compiled.compiled_slopes[:2])
 
     def work() -> None:
-        w, z = compiled.workspace(), forward.workspace(1)
+        w, z = compiled.workspace(0), forward.workspace(1)
         response.adjoin(
             tables, NOTHING, settings, runs, totals, forward.inputs, derivatives, weights[:, inner].copy(), gradient,
             solved, addresses, w, z,

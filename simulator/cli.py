@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,14 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import numpy as np
 import typer
 
+from . import memory
 from .cache import CacheNotice
-from .errors import InputError, unknown_name
+from .errors import InputError, ModelNotice, unknown_name
 from .words import FIGURES, load_model, read_doses, read_file, read_folder, read_settings, read_times
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from .compiled import CompiledModel
+    from .first_use import Readied
     from .report import Section
 
 MISSING_PARTS, BAD_INPUT, FAILED_RUNS, INTERRUPTED = 1, 2, 3, 130
@@ -47,6 +48,7 @@ def main() -> None:
     """Run the command line; wrong input ends with one line on standard error and exit code 2."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", CacheNotice)
+        warnings.simplefilter("always", ModelNotice)
         warnings.showwarning = _note
         try:
             code = app(standalone_mode=False)
@@ -71,8 +73,8 @@ def _note(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
     line: str | None = None,
 ) -> None:  # fmt: skip
-    """Show a notice about the cache as one line, any other warning as Python does."""
-    if issubclass(category, CacheNotice):
+    """Show a notice about the cache or the model file as one line, any other warning as Python does."""
+    if issubclass(category, (CacheNotice, ModelNotice)):
         _say(f"note: {message}")
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
@@ -154,21 +156,13 @@ def _check_size(n_runs: int, n_times: int, n_readouts: int, n_parameters: int) -
     """Refuse, before any work, what would take days or more memory than there is."""
     numbers = n_runs * n_times * n_readouts
     needed = numbers * BYTES_PER_NUMBER + n_runs * (3 * 8 * n_parameters + 500)
-    available = _available_bytes()
+    available = memory.available_bytes()
     if n_runs > MOST_RUNS or needed > available / 2:
         raise InputError(
             f"this asks for {n_runs:,} runs and {numbers:,} numbers, about {needed / 1e9:.3g} GB of memory; the limits "
             f"are {MOST_RUNS:,} runs and half of the {available / 1e9:.3g} GB available. Ask for fewer doses or times, "
             "or split by context, readout or time into several commands, each with its own --out"
         )
-
-
-def _available_bytes() -> float:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) if hasattr(os, "sysconf") else math.inf
 
 
 # ---- commands ---------------------------------------------------------------------------------------------------
@@ -178,7 +172,9 @@ def _available_bytes() -> float:
 def simulate(
     source: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="`aml` (shipped), FILE.net, or a PySB model as FILE.py or module."),
+        typer.Argument(
+            metavar="MODEL", help="`aml` (shipped), FILE.net, FILE.bngl, or a PySB model as FILE.py or module."
+        ),
     ] = "aml",
     context: ContextOption = None,
     drug: Annotated[
@@ -434,7 +430,7 @@ def doctor() -> None:
     import platform
 
     from .. import __version__, aml_model
-    from . import network
+    from . import bngl
     from .cache import cache_root
     from .cache import writable_folder as cache_folder
     from .ensemble import available_threads
@@ -460,17 +456,44 @@ def doctor() -> None:
         kept = cache_folder("kernels") is not None
         compiled = kernels_are_cached()
     line(kept or None, "cache", f"{cache_root()}" + ("" if kept else " cannot be written: set RESIDUUM_CACHE"))
-    line(compiled or None, "integrator", "compiled" if compiled else "is compiled on first use (about 20 s)")
-    helps = {"BioNetGen": f"{network.INSTALL_BIONETGEN}, and Perl on the PATH", "Perl": "install Perl"}
-    missing = network.missing_for_bionetgen()
+    line(
+        compiled or None,
+        "integrator",
+        "compiled" if compiled else "is compiled on first use (half a minute), or now by `residuum warmup`",
+    )
+    helps = {"BioNetGen": f"{bngl.INSTALL_BIONETGEN}, and Perl on the PATH", "Perl": "install Perl"}
+    missing = bngl.missing_for_bionetgen()
     need = f"{missing} was not found; only new models of your own need it: {helps[missing]}" if missing else ""
-    line(None if missing else True, "BioNetGen", need or str(network.find_bionetgen()))
+    line(None if missing else True, "BioNetGen", need or str(bngl.find_bionetgen()))
     try:
         line(True, "shipped model", repr(aml_model()).strip("<>"))
     except (InputError, OSError) as error:
         line(False, "shipped model", str(error))
     if False in marks:
         raise typer.Exit(MISSING_PARTS)
+
+
+@app.command()
+def warmup() -> None:
+    """Compile the solver's machine code and keep it, so that no later command or script waits for it.
+
+    Needed once per machine, for each version of residuum and numba; else the first run does it. What is made lies in
+    the cache folder that `residuum doctor` names. RESIDUUM_CACHE moves it: into the image of a container, or to a place
+    that all nodes of a cluster see (nodes with other CPUs make their own beside it). For example
+
+    `residuum warmup`
+
+    `RESIDUUM_CACHE=/scratch/residuum residuum warmup`
+    """
+    from .. import warmup as ready
+    from .cache import cache_root
+
+    def line(done: Readied) -> None:
+        made = f"compiled ({done.n_compiled} kernels)" if done.n_compiled else "already there"
+        print(f"{done.kind:<22}{made}, {done.seconds:.1f} s", flush=True)
+
+    ready(line)
+    print(f"{'kept in':<22}{cache_root()}")
 
 
 @app.callback(invoke_without_command=True)

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,10 @@ from . import network as networks
 from .errors import InputError, unknown_name
 from .expressions import TIME, array_function, names_in, parse, switches, used_by
 from .network import ReactionNetwork
-from .ordering import LUPattern, plan_lu
 from .rates import RateFunctions, RateSlopes, rate_functions, rate_slopes
+from .tables import FUNCTION, NUMBER, Order, RateTable
+from .tables import plan as plan_of
+from .unrolled import unrolled
 
 if TYPE_CHECKING:
     import pysb
@@ -37,7 +39,8 @@ def compile_model(
     Parameters
     ----------
     source
-        A PySB model (BioNetGen generates its network unless it is cached), a network, or the path of a `.net` file.
+        A PySB model or the path of a `.bngl` file (BioNetGen generates the network unless it is cached), the path of a
+        `.net` file, or a network.
     cache
         Keep and use the generated network in the user's cache folder.
     units
@@ -53,12 +56,13 @@ def compile_model(
     if isinstance(source, ReactionNetwork):
         network = source
     elif isinstance(source, (str, Path)):
-        network = networks.read_net(source)
+        network = networks.read_model(source, cache=cache)
     elif networks.is_pysb_model(source):
         network = networks.from_pysb(source, cache=cache)
     else:
         raise InputError(
-            f"cannot compile {type(source).__name__}: expected a pysb.Model, a ReactionNetwork or a .net file's path"
+            f"cannot compile {type(source).__name__}: expected a pysb.Model, a ReactionNetwork, or the path of a "
+            ".net or .bngl file"
         )
     return CompiledModel(network, units or {})
 
@@ -97,13 +101,13 @@ class CompiledModel:
 
     def _read_parameters(self) -> None:
         """Split parameters into free numbers and expressions of them; functions of parameters alone join these."""
-        trees = {name: parse(text) for name, text in self.network.parameters.items()}
+        trees = _parsed("parameter", self.network.parameters.items())
         free = {name: tree for name, tree in trees.items() if not names_in(tree)}
         values = _quietly(array_function(free.values(), {}, "v"), None)
         self.parameters = tuple(free)
         self.nominal = np.array(values, float).reshape(len(free))
         self.nominal.setflags(write=False)  # shared by all who use the model
-        functions = {name: parse(text) for name, text in self.network.functions.items()}
+        functions = _parsed("function", self.network.functions.items())
         varying = set(self.network.observables) | {TIME}
         # a function is state-dependent if it sees an observable, time, or a function that is
         dynamic: set[str] = set()
@@ -128,6 +132,8 @@ class CompiledModel:
         waiting = {name: names_in(tree) - known for name, tree in expressions.items()}
         for name, needed in waiting.items():
             if missing := sorted(needed - expressions.keys()):
+                if missing[0].lower() in ("nan", "inf", "infinity"):
+                    raise InputError(f"{name!r} is {missing[0]!r} or made of it; expected a finite number")
                 raise unknown_name(f"name in the expression {name!r}:", missing[0], sorted({*known, *also_known}))
         order: dict[str, ast.expr] = {}
         while waiting:
@@ -161,7 +167,7 @@ class CompiledModel:
         return len(self._timed) > 1
 
     def _read_initials(self) -> None:
-        trees = [parse(text) for text in self.network.initials]
+        trees = list(_parsed("initial amount of", zip(self.species, self.network.initials, strict=True)).values())
         for species, tree in zip(self.species, trees, strict=True):
             if unknown := sorted(names_in(tree) - self._value_index.keys()):
                 raise unknown_name(f"parameter in the initial amount of {species}:", unknown[0], self._value_index)
@@ -241,15 +247,19 @@ class CompiledModel:
     def values(self, parameters: npt.ArrayLike) -> Float:
         """Return free and derived values, shape (n, n_values), for parameters of shape (n, n_parameters)."""
         p = np.ascontiguousarray(np.atleast_2d(np.asarray(parameters, float)))
-        columns = [np.broadcast_to(np.asarray(c, float), len(p)) for c in _quietly(self._derive, p)]
-        return np.ascontiguousarray(np.column_stack([p, *columns]))
+        values = np.empty((len(p), len(self.parameters) + len(self.derived)))
+        values[:, : p.shape[1]] = p
+        for j, column in enumerate(_quietly(self._derive, p), start=p.shape[1]):
+            values[:, j] = column
+        return values
 
     def initial_amounts(self, parameters: npt.ArrayLike | None = None) -> Float:
         """Return the amounts at the start: (n_species,) for one parameter vector, (n, n_species) for several."""
         p = self.nominal if parameters is None else np.asarray(parameters, float)
         q = self.values(p)
-        columns = [np.broadcast_to(np.asarray(c, float), len(q)) for c in _quietly(self._start, q)]
-        amounts = np.ascontiguousarray(np.column_stack(columns))
+        amounts = np.empty((len(q), self.n_species))
+        for i, column in enumerate(_quietly(self._start, q)):
+            amounts[:, i] = column
         return amounts[0] if p.ndim == 1 else amounts
 
     def rate_constants(self, values: Float) -> Float:
@@ -309,9 +319,11 @@ class CompiledModel:
         return self.rate_slopes.compile() if self.rate_functions.n_rates else (0, 0, None)
 
     @cached_property
-    def plan(self) -> tuple[Tables, LUPattern]:
+    def plan(self) -> tuple[Tables, Order]:
         """The network as flat tables in elimination order, and that order."""
-        return build_tables(self.network, self.rate_functions, self.rate_table)
+        tables, order = plan_of(self.network, self.rate_functions, self.rate_table)
+        code, self._code_alive = unrolled(tables)
+        return tables._replace(code=code), order
 
     # ---- for SciPy and own code ---------------------------------------------------------------------------------
 
@@ -373,14 +385,14 @@ class CompiledModel:
         f.keep_alive = keep_alive  # type: ignore[attr-defined]
         return f
 
-    def workspace(self) -> Workspace:
-        """Return scratch arrays for one thread of the integrator."""
+    def workspace(self, n_outputs: int) -> Workspace:
+        """Return scratch arrays for one thread of the integrator, which keeps `n_outputs` sums of species."""
         from .rosenbrock import workspace_for
         from .tableaux import RODAS5P
 
         functions = self.rate_functions
         sizes = len(self.rate_table.column), len(functions.values), len(functions.partials)
-        return workspace_for(self.plan[0], *sizes, len(RODAS5P.a))
+        return workspace_for(self.plan[0], *sizes, len(RODAS5P.a), n_outputs)
 
     def restrict(self, conditions: Conditions) -> CompiledModel:
         """Return the model without the species and reactions that none of `conditions` can reach.
@@ -448,7 +460,7 @@ class CompiledModel:
         if p.shape != (self.n_parameters,):
             raise InputError(f"parameters have shape {p.shape}, expected ({self.n_parameters},)")
         values = self.values(p)
-        work = self.workspace()
+        work = self.workspace(0)
         work.lane[rosenbrock.T] = t
         work.y[: self.n_species] = y[self.plan[1].permutation, None]
         work.k[: len(self.rate_table.column)] = self.rate_constants(values)[0][:, None]
@@ -456,147 +468,18 @@ class CompiledModel:
         return work
 
 
+def _parsed(kind: str, texts: Iterable[tuple[str, str]]) -> dict[str, ast.expr]:
+    """Return the trees of expressions by name; an error names the quantity whose expression cannot be read."""
+    trees = {}
+    for name, text in texts:
+        try:
+            trees[name] = parse(text)
+        except InputError as error:
+            raise InputError(f"{kind} {name!r}: {error}") from None
+    return trees
+
+
 def _quietly(function: Callable[[Any], list[Float]], argument: Float | None) -> list[Float]:
     """Evaluate parameter expressions; what is not finite becomes a status of the run, not a warning."""
     with np.errstate(all="ignore"):
         return function(argument)
-
-
-class RateTable(NamedTuple):
-    """Distinct rate constants: column of the values (or NUMBER, or FUNCTION), factor, and rate function if any."""
-
-    of_reaction: npt.NDArray[np.int64]
-    column: npt.NDArray[np.int64]
-    factor: Float
-    function: npt.NDArray[np.int64]
-
-
-NUMBER, FUNCTION = -1, -2
-"""Columns of `RateTable` that are none: the factor alone, and the value of a rate function."""
-
-
-def build_tables(network: ReactionNetwork, functions: RateFunctions, rates: RateTable) -> tuple[Tables, LUPattern]:
-    """Return the network as flat tables in elimination order, and that order."""
-    from .kernels import Tables
-
-    n = len(network.species)
-    # reactions of order two or less first; a stable sort, so that the order is a function of the network alone
-    by_order = sorted(range(len(network.reactions)), key=lambda r: len(network.reactions[r].reactants) > 2)
-    reactions = [network.reactions[r] for r in by_order]
-    rate_of = [int(rates.of_reaction[r]) for r in by_order]
-    function_of = [int(rates.function[k]) for k in rate_of]
-    changes = [_net_change(reaction.reactants, reaction.products, network.fixed) for reaction in reactions]
-    groups = [network.observables[name] for name in functions.observables]
-    partials_of: dict[int, list[tuple[int, int]]] = {}
-    for place, (function, observable) in enumerate(functions.partials):
-        partials_of.setdefault(function, []).append((place, observable))
-
-    # ---- pattern of the Jacobian: reactants, and species of the observables in the rate
-    pattern: set[tuple[int, int]] = set()
-    for reaction, change, function in zip(reactions, changes, function_of, strict=True):
-        sources = set(reaction.reactants)
-        for _, observable in partials_of.get(function, ()):
-            if observable >= 0:
-                sources.update(i for i, _ in groups[observable])
-        pattern.update((i, j) for i in change for j in sources)
-    rows = np.array([i for i, _ in pattern], np.int64)
-    columns = np.array([j for _, j in pattern], np.int64)
-    lu = plan_lu(n, rows, columns)
-    at = lu.position
-    entries = sorted((int(at[i]), int(at[j])) for i, j in pattern)
-    entry_rows = np.array([i for i, _ in entries], np.int64)
-
-    # ---- terms: what is added up in the entries of the Jacobian
-    terms: dict[tuple[int, tuple[int, ...]], int] = {}
-    """(rate constant, reactants that remain) -> number."""
-    chains: dict[tuple[int, float, tuple[int, ...]], int] = {}
-    """(partial derivative, factor, reactants) -> number."""
-    sums: dict[tuple[int, int], list[tuple[tuple[str, int], float]]] = {entry: [] for entry in entries}
-    by_time: list[tuple[int, int, float]] = []
-    for reaction, change, k, function in zip(reactions, changes, rate_of, function_of, strict=True):
-        reactants = tuple(sorted(int(at[i]) for i in reaction.reactants))
-        for j in set(reactants):
-            remaining = list(reactants)
-            remaining.remove(j)
-            times = reactants.count(j)
-            term = terms.setdefault((k, tuple(remaining)), len(terms))
-            for i, by in change.items():
-                sums[int(at[i]), j].append((("term", term), by * times))
-        for place, observable in partials_of.get(function, ()):
-            chain = chains.setdefault((place, float(rates.factor[k]), reactants), len(chains))
-            for i, by in change.items():
-                if observable < 0:
-                    by_time.append((int(at[i]), chain, by))
-                else:
-                    for j, w in groups[observable]:
-                        sums[int(at[i]), int(at[j])].append((("chain", chain), by * w))
-    ordered = sorted(terms, key=lambda key: len(key[1]) > 2)
-    term_place = {terms[key]: m for m, key in enumerate(ordered)}
-
-    def number(kind: str, index: int) -> int:
-        return term_place[index] if kind == "term" else len(ordered) + index
-
-    def table(sequence: Any) -> npt.NDArray[np.int32]:
-        return np.array(list(sequence), np.int32)
-
-    def pair(reactants: tuple[int, ...], which: int) -> int:
-        return reactants[which] if len(reactants) > which else n
-
-    def ragged(lists: Any) -> tuple[npt.NDArray[np.int32], list[Any]]:
-        lists = [list(items) for items in lists]
-        return table([0, *np.cumsum([len(items) for items in lists])]), [item for items in lists for item in items]
-
-    orders = [tuple(int(at[i]) for i in reaction.reactants) for reaction in reactions]
-    n_plain = sum(len(order) <= 2 for order in orders)
-    n_plain_terms = sum(len(key[1]) <= 2 for key in ordered)
-    further_pointer, further = ragged(order[2:] for order in orders[n_plain:])
-    change_pointer, changed = ragged(((at[i], by) for i, by in change.items()) for change in changes)
-    term_further_pointer, term_further = ragged(key[1][2:] for key in ordered[n_plain_terms:])
-    chain_further_pointer, chain_further = ragged(key[2][2:] for key in chains)
-    sum_pointer, summed = ragged(_merged(sums[entry], number) for entry in entries)
-    observable_pointer, observed = ragged(((at[i], w) for i, w in group) for group in groups)
-    dynamic = [k for k, function in enumerate(rates.function) if function >= 0]
-    tables = Tables(
-        n_species=n, n_plain=n_plain,
-        rate=table(rate_of), first=table(pair(o, 0) for o in orders), second=table(pair(o, 1) for o in orders),
-        further_pointer=further_pointer, further=table(further),
-        change_pointer=change_pointer, change=table(i for i, _ in changed),
-        change_by=np.array([by for _, by in changed], float),
-        n_plain_terms=n_plain_terms,
-        term_rate=table(key[0] for key in ordered), term_first=table(pair(key[1], 0) for key in ordered),
-        term_second=table(pair(key[1], 1) for key in ordered),
-        term_further_pointer=term_further_pointer, term_further=table(term_further),
-        chain_partial=table(key[0] for key in chains), chain_factor=np.array([key[1] for key in chains], float),
-        chain_first=table(pair(key[2], 0) for key in chains), chain_second=table(pair(key[2], 1) for key in chains),
-        chain_further_pointer=chain_further_pointer, chain_further=table(chain_further),
-        jacobian_pointer=table(np.searchsorted(entry_rows, np.arange(n + 1))),
-        jacobian_column=table(j for _, j in entries),
-        sum_pointer=sum_pointer, sum_term=table(m for m, _ in summed), sum_by=np.array([c for _, c in summed], float),
-        time_species=table(t[0] for t in by_time), time_term=table(t[1] for t in by_time),
-        time_by=np.array([t[2] for t in by_time], float),
-        dynamic_rate=table(dynamic), dynamic_function=table(rates.function[dynamic]),
-        dynamic_factor=rates.factor[dynamic],
-        observable_pointer=observable_pointer, observable=table(i for i, _ in observed),
-        observable_weight=np.array([w for _, w in observed], float),
-        n_functions=functions.n_rates,
-        lu_pointer=table(lu.pointer), lu_diagonal=table(lu.diagonal), lu_column=table(lu.columns), n_tail=lu.n_tail,
-    )  # fmt: skip
-    return tables, lu
-
-
-def _merged(items: list[tuple[tuple[str, int], float]], number: Callable[[str, int], int]) -> list[tuple[int, float]]:
-    """Return (term number, coefficient) pairs in order, equal terms added up and zeros left out."""
-    total: dict[int, float] = {}
-    for (kind, index), by in items:
-        m = number(kind, index)
-        total[m] = total.get(m, 0.0) + by
-    return [(m, by) for m, by in sorted(total.items()) if by]
-
-
-def _net_change(reactants: tuple[int, ...], products: tuple[int, ...], fixed: tuple[bool, ...]) -> dict[int, float]:
-    change: dict[int, float] = {}
-    for i in reactants:
-        change[i] = change.get(i, 0.0) - 1.0
-    for i in products:
-        change[i] = change.get(i, 0.0) + 1.0
-    return {i: by for i, by in change.items() if by and not fixed[i]}

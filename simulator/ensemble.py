@@ -10,7 +10,7 @@ import ast
 import os
 import sys
 import time as wall
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from .errors import InputError, unknown_name
 from .expressions import TIME, array_function, names_in, used_by
+from .memory import require_memory
 from .progress import progress_bar
 from .protocol import Conditions, Interval, check_protocol, checked_times, segment_parameters, timeline
 from .result import Result
@@ -50,8 +51,9 @@ class SolverOptions:
     rtol
         Relative tolerance of the local error, in the maximum norm over species.
     atol
-        Absolute tolerance: one value, or one per species (n_species,); None takes
-        `min(1e-7, rtol / 10)` of the model's largest nominal initial amount, clamped species left out.
+        Absolute tolerance: one value, one per species (n_species,), or `{species: value}`; None, and species that a
+        mapping leaves out, take `min(1e-7, rtol / 10)` of the model's largest nominal initial amount, clamped species
+        left out.
     method
         `"auto"` or `"rodas5p"`.
     max_steps
@@ -59,14 +61,15 @@ class SolverOptions:
     max_seconds
         Limit on wall time of one run; None for no limit.
     nonnegative
-        Refuse steps that make an amount negative beyond atol.
+        Refuse steps that make an amount negative beyond atol, and runs that begin with such an amount or with a
+        negative rate constant of mass action (rate functions may have any sign).
     equilibration_time
         Longest model time granted to reach a steady state, and the time over which a state must stay put
         to count as steady; deviations that take longer to grow or to return are not seen.
     """
 
     rtol: float = 1e-6
-    atol: float | npt.ArrayLike | None = None
+    atol: float | npt.ArrayLike | Mapping[str, float] | None = None
     method: Literal["auto", "rodas5p"] = "auto"
     max_steps: int = 100_000
     max_seconds: float | None = None
@@ -74,16 +77,31 @@ class SolverOptions:
     equilibration_time: float = 1e7
 
     def __post_init__(self) -> None:
-        if not 1e-14 <= self.rtol < 1:
+        atol = list(self.atol.values()) if isinstance(self.atol, Mapping) else self.atol
+        if not _all_numbers(self.rtol, lambda x: (x >= 1e-14) & (x < 1)):
             raise InputError(f"rtol is {self.rtol}, expected a number from 1e-14 to below 1")
-        if self.atol is not None and not np.all(np.asarray(self.atol, float) > 0):
+        if atol is not None and not _all_numbers(atol, lambda x: (x > 0) & (x < np.inf), several=True):
             raise InputError(f"atol is {self.atol}, expected positive numbers")
         if self.method not in ("auto", "rodas5p"):
             raise unknown_name("method", self.method, ("auto", "rodas5p"))
-        if self.max_steps < 1 or (self.max_seconds is not None and not self.max_seconds > 0):
-            raise InputError("max_steps and max_seconds must be positive")
-        if not 0 < self.equilibration_time < np.inf:
+        if not _all_numbers(self.max_steps, lambda x: (x >= 1) & (x == np.floor(x))):
+            raise InputError(f"max_steps is {self.max_steps}, expected a whole number above 0")
+        if self.max_seconds is not None and not _all_numbers(self.max_seconds, lambda x: x > 0):
+            raise InputError(f"max_seconds is {self.max_seconds}, expected a number above 0, or None for no limit")
+        if not _all_numbers(self.equilibration_time, lambda x: (x > 0) & (x < np.inf)):
             raise InputError(f"equilibration_time is {self.equilibration_time}, expected a positive number")
+        # the kernels are compiled for these types; another one would compile them again
+        for name, kind in (("rtol", float), ("max_steps", int), ("nonnegative", bool), ("equilibration_time", float)):
+            object.__setattr__(self, name, kind(getattr(self, name)))
+
+
+def _all_numbers(given: Any, good: Callable[[Float], Any], *, several: bool = False) -> bool:
+    """Tell whether `given` is a number, or numbers where `several` are allowed, and all of it is `good`."""
+    try:
+        numbers = np.asarray(given, float)
+    except (TypeError, ValueError):
+        return False
+    return (several or numbers.ndim == 0) and bool(np.all(good(numbers)))
 
 
 def simulate(
@@ -205,6 +223,26 @@ def default_atol(compiled: CompiledModel, rtol: float) -> float:
     return min(1e-7, 0.1 * rtol) * largest
 
 
+def absolute_tolerances(compiled: CompiledModel, options: SolverOptions) -> Float:
+    """Return the absolute tolerance of each species, shape (n_species,), from what `options.atol` says.
+
+    Raises InputError for an array of another length, UnknownNameError for a species that the model does not have.
+    """
+    if not isinstance(options.atol, Mapping):
+        atol = np.asarray(default_atol(compiled, options.rtol) if options.atol is None else options.atol, float)
+        if atol.ndim and atol.shape != (compiled.n_species,):
+            raise InputError(
+                f"atol has shape {atol.shape}, expected one value or one per species ({compiled.n_species},); "
+                "a mapping {species: value} sets some of them"
+            )
+        return np.broadcast_to(atol, compiled.n_species)
+    given = dict(options.atol)
+    if unknown := sorted(given.keys() - set(compiled.species)):
+        raise unknown_name("species in atol", unknown[0], compiled.species)
+    other = default_atol(compiled, options.rtol) if len(given) < compiled.n_species else 0.0
+    return np.array([given.get(species, other) for species in compiled.species], float)
+
+
 def available_threads() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -292,10 +330,7 @@ class _Batch:
         self.elapsed = np.zeros(n)
         self.clock = np.array([wall.monotonic()])
         self.interrupted = False
-        atol = np.asarray(default_atol(compiled, options.rtol) if options.atol is None else options.atol, float)
-        if atol.ndim and atol.shape != (compiled.n_species,):
-            raise InputError(f"atol has shape {atol.shape}, expected one value or ({compiled.n_species},)")
-        self.atol = np.broadcast_to(atol, compiled.n_species)
+        self.atol = absolute_tolerances(compiled, options)
         self.tables, self.order = compiled.plan
         self.atol_ordered = np.ascontiguousarray(self.atol[self.order.permutation])
         self.fixed = np.array(compiled.network.fixed)[self.order.permutation]
@@ -341,7 +376,10 @@ class _Batch:
         base = self.conditions.parameters[rows]
         status, counts = self.status[rows], self.counts[rows]
         status[:] = int(Status.RUNNING)
-        kept = np.full((len(base), len(self.times), len(self.readout.kept)), np.nan)
+        if self.readout.expressions or self.readout.kept != self.readout.names:
+            kept = np.full((len(base), len(self.times), len(self.readout.kept)), np.nan)
+        else:
+            kept = self.values[rows]
         next_output = np.zeros(len(base), np.int64)
         y = np.zeros((len(base), self.compiled.n_species))
         slopes = None
@@ -358,7 +396,7 @@ class _Batch:
             held = () if interval.segment is None else tuple(interval.segment.set)
             if self.forward is not None and slopes is not None:
                 self.forward.enter(slopes, values, held, start=number == 0)
-            self._refuse_not_finite(rows, values, k, y, slopes, interval)
+            self._refuse_bad_start(rows, values, k, y, slopes, interval)
             first = next_output.copy()
             if interval.equilibrate:
                 start, span = 0.0, self.options.equilibration_time
@@ -407,7 +445,8 @@ class _Batch:
                 self._keep_end(kept, y, next_output, alive)
                 if self.forward is not None and slopes is not None:
                     self.forward.keep_start(slopes, self.output)
-            self._complete(rows, kept, slopes, first, next_output, values, held)
+            if kept.base is not self.values or slopes is not None:
+                self._complete(rows, kept, slopes, first, next_output, values, held)
             if number < len(self.intervals) - 1:
                 status[alive] = int(Status.RUNNING)
         inner = self.order.permutation
@@ -435,7 +474,7 @@ class _Batch:
         return integrate
 
     def _work(self, work: Callable[[Workspace], None]) -> None:
-        workspace = self.compiled.workspace()
+        workspace = self.compiled.workspace(len(self.readout.kept))
         if self.options.nonnegative:
             workspace.floor[0] = 0.0
         work(workspace)
@@ -488,16 +527,18 @@ class _Batch:
             done = self.output_slopes.complete(by_name, kept[:, times], self.times[times], values, numbers)
             target[:, times] = np.where(mine[:, :, None, None], done, target[:, times])
 
-    def _refuse_not_finite(self, rows: slice, values: Float, k: Float, y: Float, slopes: SlopeRuns | None,
-                           interval: Interval) -> None:  # fmt: skip
-        """Mark the runs whose parameters, rates or amounts are not finite; they are not begun."""
+    def _refuse_bad_start(self, rows: slice, values: Float, k: Float, y: Float, slopes: SlopeRuns | None,
+                          interval: Interval) -> None:  # fmt: skip
+        """Mark the runs that cannot start as they stand: numbers that are not finite, or negative where none may be."""
         status, reached, blamed = self.status[rows], self.reached[rows], self.blamed[rows]
         bad = ~(np.isfinite(values).all(axis=1) & np.isfinite(k).all(axis=1) & np.isfinite(y).all(axis=1))
+        if self.options.nonnegative:
+            bad |= (k < 0).any(axis=1) | (y < -self.atol_ordered).any(axis=1)
         if self.forward is not None and slopes is not None:
             steep = self.forward.not_finite(slopes)
             bad |= steep >= 0
         for i in np.flatnonzero(bad & (status == int(Status.RUNNING))):
-            blamed[i] = _not_finite(self.compiled, values[i], k[i], y[i][self.order.position])
+            blamed[i] = _bad_number(self.compiled, values[i], k[i], y[i][self.order.position], self.atol)
             if self.forward is not None and not blamed[i]:
                 blamed[i] = f"derivative with respect to {self.forward.slopes.names[steep[i]]}"
             status[i] = int(Status.BAD_START)
@@ -524,20 +565,24 @@ class _Batch:
 
 
 def _rate_name(compiled: CompiledModel, rate: int) -> str:
-    """Return the name of a distinct rate constant."""
-    reaction = int(np.argmax(compiled.rate_table.of_reaction == rate))
-    return compiled.network.reactions[reaction].rate
+    """Return the name of a distinct rate constant, or the rule of its reaction where it is a bare number."""
+    reaction = compiled.network.reactions[int(np.argmax(compiled.rate_table.of_reaction == rate))]
+    return reaction.rate or f"of {reaction.rule or 'a reaction'}"
 
 
-def _not_finite(compiled: CompiledModel, values: Float, k: Float, y: Float) -> str:
-    """Return the name of the first parameter, rate or species that is not finite; empty if all are."""
-    for numbers, name in (
-        (values, lambda j: f"parameter {(*compiled.parameters, *compiled.derived)[j]}"),
-        (k, lambda j: f"rate {_rate_name(compiled, j)}"),
-        (y, lambda j: f"species {compiled.species[j]}"),
+def _bad_number(compiled: CompiledModel, values: Float, k: Float, y: Float, atol: Float) -> str:
+    """Return the first parameter, rate constant or species that is not finite, or is negative, with its value."""
+    parameters = (*compiled.parameters, *compiled.derived)
+    for bad, numbers, name in (
+        (~np.isfinite(values), values, lambda j: f"parameter {parameters[j]}"),
+        (~np.isfinite(k), k, lambda j: f"rate constant {_rate_name(compiled, j)}"),
+        (~np.isfinite(y), y, lambda j: f"species {compiled.species[j]}"),
+        (k < 0.0, k, lambda j: f"rate constant {_rate_name(compiled, j)}"),
+        (y < -atol, y, lambda j: f"species {compiled.species[j]}"),
     ):
-        if not np.all(finite := np.isfinite(numbers)):
-            return name(int(np.argmin(finite)))
+        if bad.any():
+            j = int(np.argmax(bad))
+            return f"{name(j)} is {numbers[j]:g}"
     return ""
 
 
@@ -553,7 +598,9 @@ def _run(compiled: CompiledModel, conditions: Conditions, times: Float, interval
             "leave out the segment that starts at -inf"
         )
     compiled.check_restriction(conditions)
-    batch = _Batch(compiled, conditions, times, intervals, _Readout(compiled, observables), options, sensitivities)
+    readout = _Readout(compiled, observables)
+    _require_memory(compiled, len(conditions), len(times), readout)
+    batch = _Batch(compiled, conditions, times, intervals, readout, options, sensitivities)
     steady = any(interval.equilibrate for interval in intervals)
     _announce_compilation(steady=steady, sensitivities=len(sensitivities) > 0)
     batch.prepare()
@@ -576,6 +623,17 @@ def _run(compiled: CompiledModel, conditions: Conditions, times: Float, interval
     return batch.result()
 
 
+def _require_memory(compiled: CompiledModel, n: int, n_times: int, readout: _Readout) -> None:
+    """Raise InputError if the numbers of the result, and what one block of runs needs meanwhile, will not fit."""
+    n_names, n_kept = len(readout.names), len(readout.kept)
+    per_run = n_times * (n_kept + 2 * n_names) + 4 * (compiled.n_parameters + compiled.n_species)
+    require_memory(
+        8.0 * (n * n_times * n_names + min(n, BLOCK) * per_run),
+        f"the result of {n:,} conditions x {n_times:,} times x {n_names:,} observables",
+        "ask for fewer observables or times, or run the conditions in parts and keep of each what is needed",
+    )
+
+
 @lru_cache(maxsize=4)
 def _announce_compilation(*, steady: bool, sensitivities: bool) -> None:
     """Say, once per machine, that machine code is being made; a person should not wonder why nothing happens."""
@@ -587,6 +645,7 @@ def _announce_compilation(*, steady: bool, sensitivities: bool) -> None:
         parts.append(("response.respond" if steady else "sensitivity.integrate_slopes", "the sensitivities"))
     if missing := [what for kernel, what in parts if not kernels_are_cached(kernel)]:
         print(
-            f"residuum: compiling {' and '.join(missing)}, once for this machine (about 20 s) ...",
+            f"residuum: compiling {' and '.join(missing)}, once for this machine (about half a minute; "
+            "`residuum warmup` does it ahead of time) ...",
             file=sys.stderr, flush=True,
         )  # fmt: skip

@@ -17,17 +17,26 @@ class UnknownNameError(InputError, KeyError):
         return str(self.args[0])
 
 
+class ModelNotice(UserWarning):
+    """A part of a model file, which does not belong to the model itself, is left out."""
+
+
 class MissingBioNetGenError(InputError):
     """A rule-based model needs network generation and BioNetGen is not installed."""
 
 
-def unknown_name(kind: str, given: str, known: Iterable[str]) -> UnknownNameError:
-    """Return the error for a `kind` of thing called `given` where only `known` exist."""
+def nearest(given: str, known: Iterable[str]) -> str:
+    """Return `"did you mean 'name'? "` with the nearest of the known names, `""` if none is near."""
     known = list(known)
     near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
     if not near:
         lowered = {name.lower(): name for name in known}
         near = [lowered[m] for m in difflib.get_close_matches(given.lower(), lowered, n=1, cutoff=0.5)]
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"did you mean {near[0]!r}? " if near else ""
+
+
+def unknown_name(kind: str, given: str, known: Iterable[str]) -> UnknownNameError:
+    """Return the error for a `kind` of thing called `given` where only `known` exist."""
+    known = list(known)
     shown = ", ".join(known[:12]) + (f", ... ({len(known)} in all)" if len(known) > 12 else "")
-    return UnknownNameError(f"unknown {kind} {given!r}: {hint}known: {shown or 'none'}")
+    return UnknownNameError(f"unknown {kind} {given!r}: {nearest(given, known)}known: {shown or 'none'}")

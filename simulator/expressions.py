@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import InputError
+from .errors import InputError, nearest
 
 TIME = "time"
 """The name under which explicit time appears in a parsed expression."""
@@ -179,10 +179,11 @@ class _Reader:
             return _quantity(name)
         if name == "log":
             raise InputError(f"log() is ambiguous in {self.text.strip()!r}; say ln() or log10()")
-        if (name not in FUNCTIONS and name not in _SPECIAL) or n != {"if": 3}.get(name, n if name in _SPECIAL else 1):
+        known = [*FUNCTIONS, *_SPECIAL]
+        if name not in known or n != {"if": 3}.get(name, n if name in _SPECIAL else 1):
             raise InputError(
                 f"function {name}() with {n} argument(s) is not supported in {self.text.strip()!r}; "
-                f"supported: {', '.join([*FUNCTIONS, *_SPECIAL])}"
+                f"{nearest(name, known)}supported: {', '.join(known)}"
             )
         if name == "if":
             return _call("if", _condition(arguments[0]), *map(_number, arguments[1:]))

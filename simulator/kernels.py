@@ -1,7 +1,7 @@
 """Right-hand side and Jacobian by tables, for eight trajectories at once: amounts and rate constants in, dy/dt and
 df/dy out. Machine code.
 
-Species are numbered in elimination order (`compiled.build_tables` makes the tables). Arrays of lanes have shape
+Species are numbered in elimination order (`tables.build_tables` makes the tables). Arrays of lanes have shape
 (n, WIDTH); the amounts `y` have one more row, which holds 1.0, so that every reaction of order two or less is
 `k * y[a] * y[b]`.
 """
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from .kernel_cache import kernel
 from .rates import call_rates
 from .simd import absolute, at, fma, load, splat, store, where_less
+from .unrolled import RHS, SYSTEM, call_code
 
 Float = npt.NDArray[np.float64]
 Table = npt.NDArray[np.int32]
@@ -44,7 +45,8 @@ class Tables(NamedTuple):
     """Species that the reaction changes (fixed ones left out) ..."""
     change_by: Float
     """... and by how much."""
-    # terms of the Jacobian: rate constant times up to two species, or partial derivative times up to two species
+    # terms of the Jacobian: rate constant (or the row of ones after the last) times up to two species,
+    # or partial derivative times up to two species
     n_plain_terms: int
     term_rate: Table
     term_first: Table
@@ -75,10 +77,36 @@ class Tables(NamedTuple):
     observable: Table
     observable_weight: Float
     n_functions: int
+    # the linear system of a step: species, observables and rate functions are its unknowns, in elimination order
+    unknown_species: Table
+    """(n_unknowns,): the species; -1 for an observable or a rate function, which follow from the others."""
+    algebraic: Table
+    """Those unknowns, each after those it follows from."""
+    system_pointer: Table
+    system_column: Table
+    system_entry: Table
+    """Entries that are sums of terms ..."""
+    system_sum_pointer: Table
+    system_sum_term: Table
+    system_sum_by: Float
+    partial_entry: Table
+    """... and those that are a partial derivative of a rate function ..."""
+    partial: Table
+    weight_entry: Table
+    """... or a weight in an observable."""
+    weight: Float
+    # explicit time: species changed, by how much, partial derivative of the rate function, term that multiplies it
+    drift_species: Table
+    drift_by: Float
+    drift_partial: Table
+    drift_term: Table
     # factors
     lu_pointer: Table
     lu_diagonal: Table
     lu_column: Table
+    n_rates: int
+    code: npt.NDArray[np.int64]
+    """Addresses of straight-line code for a small network (see `unrolled`), or zeros."""
     n_tail: int
     """Rows and columns at the end that are stored in full."""
 
@@ -118,6 +146,9 @@ def flow(tables, k, y, r):
 @kernel
 def rhs(tables, k, y, dy):
     """Write dy/dt for rate constants `k` (n_rates, WIDTH) and amounts `y` into `dy` (n_species, WIDTH)."""
+    if tables.code[RHS] != 0:
+        call_code(tables.code, RHS, (k, y, dy))
+        return
     for i in range(tables.n_species):
         store(dy, i, 0.0)
     for r in range(tables.rate.size):
@@ -140,19 +171,54 @@ def turnover(tables, k, y, out):
 
 
 @kernel
-def jacobian(tables, k, y, partials, terms, entries, dfdt):
-    """Write df/dy into `entries` (pattern of `tables`) and the explicit df/dt into `dfdt`.
-
-    `partials` holds the partial derivatives of the rate functions at the present time and amounts; `terms` is scratch.
-    """
-    n_terms = tables.term_rate.size
-    for m in range(n_terms):
+def evaluate_terms(tables, k, y, terms):
+    """Write the terms that the entries of the Jacobian, and of the linear system of a step, add up."""
+    for m in range(tables.term_rate.size):
         v = load(k, at(tables.term_rate, m)) * load(y, at(tables.term_first, m)) * load(y, at(tables.term_second, m))
         if m >= tables.n_plain_terms:
             place = m - tables.n_plain_terms
             for q in range(at(tables.term_further_pointer, place), at(tables.term_further_pointer, place + 1)):
                 v = v * load(y, at(tables.term_further, q))
         store(terms, m, v)
+
+
+@kernel
+def linear_system(tables, k, y, partials, terms, system, dfdt):
+    """Write the entries of the linear system of a step into `system` and the explicit df/dt into `dfdt`.
+
+    Observables in rate functions, and the functions themselves, are unknowns beside the species: with dx_i the change
+    of a species, dx_i' = sum J_ij dx_j + sum v_if dx_f, dx_f = sum (df/do) dx_o, dx_o = sum w_j dx_j. A function of
+    an observable of many species would fill whole columns of the Jacobian; here it fills one.
+    """
+    if tables.code[SYSTEM] != 0:
+        call_code(tables.code, SYSTEM, (k, y, partials, system))
+        if tables.drift_species.size > 0:
+            evaluate_terms(tables, k, y, terms)
+    else:
+        evaluate_terms(tables, k, y, terms)
+        for q in range(tables.system_entry.size):
+            total = splat(0.0)
+            for p in range(at(tables.system_sum_pointer, q), at(tables.system_sum_pointer, q + 1)):
+                total = fma(at(tables.system_sum_by, p), load(terms, at(tables.system_sum_term, p)), total)
+            store(system, at(tables.system_entry, q), total)
+        for q in range(tables.partial_entry.size):
+            store(system, at(tables.partial_entry, q), load(partials, at(tables.partial, q)))
+    for i in range(tables.n_species):
+        store(dfdt, i, 0.0)
+    for q in range(tables.drift_species.size):
+        i = at(tables.drift_species, q)
+        slope = at(tables.drift_by, q) * load(partials, at(tables.drift_partial, q))
+        store(dfdt, i, fma(slope, load(terms, at(tables.drift_term, q)), load(dfdt, i)))
+
+
+@kernel
+def jacobian(tables, k, y, partials, terms, entries, dfdt):
+    """Write df/dy into `entries` (pattern of `tables`) and the explicit df/dt into `dfdt`.
+
+    `partials` holds the partial derivatives of the rate functions at the present time and amounts; `terms` is scratch.
+    """
+    n_terms = tables.term_rate.size
+    evaluate_terms(tables, k, y, terms)
     for m in range(tables.chain_partial.size):
         v = at(tables.chain_factor, m) * load(partials, at(tables.chain_partial, m))
         v = v * load(y, at(tables.chain_first, m)) * load(y, at(tables.chain_second, m))

@@ -1,5 +1,5 @@
-"""Sparse LU with planned diagonal pivots, for eight trajectories at once: Jacobian entries in, factors of
-`shift I - J`, solutions out. Machine code.
+"""Sparse LU with planned diagonal pivots, for eight trajectories at once: entries of the linear system of a step in,
+factors and solutions out. Machine code.
 
 Pattern and order come from `ordering.plan_lu`; nothing is allocated and nothing is searched here. Arrays of lanes have
 shape (n, WIDTH).
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from .kernel_cache import kernel
 from .simd import absolute, at, fma, larger, load, splat, store
+from .unrolled import FACTOR, SOLVE, call_code
 
 
 @kernel
 def tail_row(tables, i):
     """Return the place in `lu` at which row `i` of the tail begins; its entries follow one another."""
-    return at(tables.lu_pointer, tables.n_species - tables.n_tail + i + 1) - tables.n_tail
+    return at(tables.lu_pointer, tables.unknown_species.size - tables.n_tail + i + 1) - tables.n_tail
 
 
 @kernel
@@ -115,23 +116,27 @@ def factor_tail(tables, lu):
 
 
 @kernel
-def factor(tables, entries, shift, lu, row):
-    """Factor `shift I - J` into `lu`, with unit lower triangle and reciprocal pivots on the diagonal.
+def factor(tables, system, shift, lu, row):
+    """Factor the linear system of a step into `lu`, with unit lower triangle and reciprocal pivots on the diagonal.
 
-    `entries` holds J in the pattern of `tables`, `shift` (1, WIDTH) one number per lane; `row` (n_species, WIDTH) is
-    work space. Rows are eliminated one after another (the IKJ form of Gaussian elimination); those of the tail only
-    with the pivots before it, and the tail is then factored as a full matrix. A zero pivot shows as a non-finite
-    solution.
+    The matrix is `M - system` with M diagonal: `shift` (1, WIDTH), one number per lane, for species, and 1 for
+    the other unknowns. `row` (n_unknowns, WIDTH) is work space. Rows are eliminated one after another (the IKJ form of
+    Gaussian elimination); those of the tail only with the pivots before it, and the tail is then factored as a full
+    matrix. A zero pivot shows as a non-finite solution.
     """
+    if tables.code[FACTOR] != 0:
+        call_code(tables.code, FACTOR, (system, shift, lu))
+        return
     shifts = load(shift, 0)
-    n_head = tables.n_species - tables.n_tail
-    for i in range(tables.n_species):
+    n = tables.unknown_species.size
+    n_head = n - tables.n_tail
+    for i in range(n):
         start, diagonal, end = at(tables.lu_pointer, i), at(tables.lu_diagonal, i), at(tables.lu_pointer, i + 1)
         for q in range(start, end):
             store(row, at(tables.lu_column, q), 0.0)
-        for e in range(at(tables.jacobian_pointer, i), at(tables.jacobian_pointer, i + 1)):
-            store(row, at(tables.jacobian_column, e), -load(entries, e))
-        store(row, i, load(row, i) + shifts)
+        for e in range(at(tables.system_pointer, i), at(tables.system_pointer, i + 1)):
+            store(row, at(tables.system_column, e), -load(system, e))
+        store(row, i, load(row, i) + (shifts if at(tables.unknown_species, i) >= 0 else splat(1.0)))
         last = diagonal if i < n_head else end - tables.n_tail
         for q in range(start, last):
             j = at(tables.lu_column, q)
@@ -151,34 +156,64 @@ def factor(tables, entries, shift, lu, row):
 
 @kernel
 def solve(tables, lu, x):
-    """Solve `(shift I - J) x = b` in place: `x` (n_species, WIDTH) holds b on entry."""
-    n = tables.n_species
+    """Solve `(shift I - J) x = b` in place: `x` (n_species, WIDTH) holds b on entry.
+
+    The rows of `lu` after the factors are work space.
+    """
+    if tables.code[SOLVE] != 0:
+        call_code(tables.code, SOLVE, (lu, x))
+        return
+    n = tables.unknown_species.size
+    z = tables.lu_column.size
     for i in range(n):
-        total = load(x, i)
+        species = at(tables.unknown_species, i)
+        total = load(x, species) if species >= 0 else splat(0.0)
         for q in range(at(tables.lu_pointer, i), at(tables.lu_diagonal, i)):
-            total = fma(-load(lu, q), load(x, at(tables.lu_column, q)), total)
-        store(x, i, total)
+            total = fma(-load(lu, q), load(lu, z + at(tables.lu_column, q)), total)
+        store(lu, z + i, total)
     for i in range(n - 1, -1, -1):
-        total = load(x, i)
+        total = load(lu, z + i)
         diagonal = at(tables.lu_diagonal, i)
         for q in range(diagonal + 1, at(tables.lu_pointer, i + 1)):
-            total = fma(-load(lu, q), load(x, at(tables.lu_column, q)), total)
-        store(x, i, total * load(lu, diagonal))
+            total = fma(-load(lu, q), load(lu, z + at(tables.lu_column, q)), total)
+        total = total * load(lu, diagonal)
+        store(lu, z + i, total)
+        species = at(tables.unknown_species, i)
+        if species >= 0:
+            store(x, species, total)
 
 
 @kernel
-def residual(tables, entries, shift, x, b, out, size):
-    """Write `b - (shift I - J) x` into `out`, and its largest number over the largest of b into `size` (1, WIDTH).
+def residual(tables, system, shift, lu, x, b, out, size):
+    """Write `b - (shift I - J) x` into `out`, and its largest number over the largest row of |b| + |shift I - J| |x|
+    into `size` (1, WIDTH).
 
-    Where b is 0, `size` is the largest number itself. A residual that is not finite shows as NaN.
+    That ratio is near the rounding unit however close to singular the matrix is, if the factors are sound; over |b|
+    alone it would grow with the step, and a long step to equilibrium would never pass. Where all is 0, so is `size`;
+    a residual that is not finite shows as NaN. The work space in `lu` is used, the factors are not.
     """
     shifts, largest, scale, finite = load(shift, 0), splat(0.0), splat(0.0), splat(0.0)
-    for i in range(tables.n_species):
-        total = fma(-shifts, load(x, i), load(b, i))
-        for e in range(at(tables.jacobian_pointer, i), at(tables.jacobian_pointer, i + 1)):
-            total = fma(load(entries, e), load(x, at(tables.jacobian_column, e)), total)
-        store(out, i, total)
-        largest = larger(absolute(total), largest)
-        finite = fma(0.0, total, finite)  # 0, or NaN from the first number that is not finite
-        scale = larger(absolute(load(b, i)), scale)
+    n = tables.unknown_species.size
+    z = tables.lu_column.size
+    for i in range(n):
+        if at(tables.unknown_species, i) >= 0:
+            store(lu, z + i, load(x, at(tables.unknown_species, i)))
+    for q in range(tables.algebraic.size):
+        i = at(tables.algebraic, q)
+        total = splat(0.0)
+        for e in range(at(tables.system_pointer, i), at(tables.system_pointer, i + 1)):
+            total = fma(load(system, e), load(lu, z + at(tables.system_column, e)), total)
+        store(lu, z + i, total)
+    for i in range(n):
+        species = at(tables.unknown_species, i)
+        if species >= 0:
+            value, right = load(x, species), load(b, species)
+            total, row = fma(-shifts, value, right), fma(shifts, absolute(value), absolute(right))
+            for e in range(at(tables.system_pointer, i), at(tables.system_pointer, i + 1)):
+                entry, value = load(system, e), load(lu, z + at(tables.system_column, e))
+                total, row = fma(entry, value, total), fma(absolute(entry), absolute(value), row)
+            store(out, species, total)
+            largest = larger(absolute(total), largest)
+            finite = fma(0.0, total, finite)  # 0, or NaN from the first number that is not finite
+            scale = larger(row, scale)
     store(size, 0, (largest + finite) / larger(scale, splat(1e-300)))

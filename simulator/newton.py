@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from .kernel_cache import kernel
-from .kernels import evaluate_partials, jacobian
+from .kernels import evaluate_partials, jacobian, linear_system
 from .lu import factor, solve
 from .rosenbrock import (
     CULPRIT,
@@ -54,11 +54,15 @@ RETURNS, STAYS = 3, 0.05
 
 @kernel
 def jacobian_at(tables, rates_address, partials_address, w):
-    """Write f and df/dy at the lanes' amounts `w.y` into `w.slope` and `w.entries`; row SIZE gets the largest entry."""
+    """Write f, df/dy and the linear system at the lanes' amounts `w.y` into `w.slope`, `w.entries` and `w.system`.
+
+    Row SIZE of `w.lane` gets the largest entry of df/dy.
+    """
     slope_at(tables, rates_address, w, T, w.y, w.slope)
     if tables.n_functions > 0:
         evaluate_partials(partials_address, w.x, w.values, w.partials)
     jacobian(tables, w.k, w.y, w.partials, w.terms, w.entries, w.dfdt)
+    linear_system(tables, w.k, w.y, w.partials, w.terms, w.system, w.dfdt)
     largest = splat(0.0)
     for e in range(tables.jacobian_column.size):
         largest = larger(absolute(load(w.entries, e)), largest)
@@ -133,7 +137,7 @@ def settle(tables, output, settings, runs, start, totals, rates_address, partial
         jacobian_at(tables, rates_address, partials_address, w)
         for lane in range(WIDTH):
             w.lane[SHIFT, lane] = least_shift(settings, w, lane)
-        factor(tables, w.entries, w.lane[SHIFT : SHIFT + 1], w.lu, w.scratch)
+        factor(tables, w.system, w.lane[SHIFT : SHIFT + 1], w.lu, w.scratch)
         for i in range(n):
             store(step, i, load(w.slope, i))
         solve(tables, w.lu, step)
@@ -240,7 +244,7 @@ def examine(tables, output, settings, runs, near, own, probe, growth, left, rate
                 least = least_shift(settings, w, lane)
                 largest = max(w.lane[SIZE, lane], least)
                 w.lane[SHIFT, lane] = largest * (least / largest) ** (rung / (RUNGS - 1.0))
-            factor(tables, w.entries, w.lane[SHIFT : SHIFT + 1], w.lu, w.scratch)
+            factor(tables, w.system, w.lane[SHIFT : SHIFT + 1], w.lu, w.scratch)
             shift = load(w.lane, SHIFT)
             for repeat in range(REPEATS):
                 if repeat % (REPEATS // 2) == 0:

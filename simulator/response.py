@@ -50,7 +50,7 @@ def at_rest(tables, settings, runs, inputs, addresses, w, z):
     jacobian_at(tables, addresses[0], addresses[1], w)
     for lane in range(WIDTH):
         w.lane[SHIFT, lane] = least_shift(settings, w, lane)
-    factor(tables, w.entries, w.lane[SHIFT : SHIFT + 1], w.lu, w.scratch)
+    factor(tables, w.system, w.lane[SHIFT : SHIFT + 1], w.lu, w.scratch)
     if tables.n_functions > 0:
         call_rates(addresses[2], w.x, w.values, z.pairs)
     forcing_columns(inputs, w.y, z.pairs, z.terms, z.columns)
@@ -166,20 +166,30 @@ def respond(tables, output, settings, runs, totals, inputs, slopes, solved, addr
 
 @kernel
 def solve_transposed(tables, lu, x):
-    """Solve `(shift I - J)^T x = b` in place, with the factors of `lu.factor`: `x` (n_species, WIDTH) holds b."""
-    n = tables.n_species
+    """Solve `(shift I - J)^T x = b` in place, with the factors of `lu.factor`: `x` (n_species, WIDTH) holds b.
+
+    As in `lu.solve`, there are unknowns beside the species, and the rows of `lu` after the factors are work space.
+    """
+    n = tables.unknown_species.size
+    z = tables.lu_column.size
+    for i in range(n):
+        species = at(tables.unknown_species, i)
+        store(lu, z + i, load(x, species) if species >= 0 else splat(0.0))
     for i in range(n):
         diagonal = at(tables.lu_diagonal, i)
-        v = load(x, i) * load(lu, diagonal)
-        store(x, i, v)
+        v = load(lu, z + i) * load(lu, diagonal)
+        store(lu, z + i, v)
         for q in range(diagonal + 1, at(tables.lu_pointer, i + 1)):
-            j = at(tables.lu_column, q)
-            store(x, j, fma(-load(lu, q), v, load(x, j)))
+            j = z + at(tables.lu_column, q)
+            store(lu, j, fma(-load(lu, q), v, load(lu, j)))
     for i in range(n - 1, -1, -1):
-        v = load(x, i)
+        v = load(lu, z + i)
         for q in range(at(tables.lu_pointer, i), at(tables.lu_diagonal, i)):
-            j = at(tables.lu_column, q)
-            store(x, j, fma(-load(lu, q), v, load(x, j)))
+            j = z + at(tables.lu_column, q)
+            store(lu, j, fma(-load(lu, q), v, load(lu, j)))
+        species = at(tables.unknown_species, i)
+        if species >= 0:
+            store(x, species, v)
 
 
 @kernel

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .kernel_cache import inlined, kernel
-from .kernels import Tables, evaluate_partials, jacobian, rhs, turnover, update_rates
-from .lu import factor, residual, solve
-from .simd import WIDTH, absolute, aligned, fma, larger, load, smaller, splat, store, take_next, where_less
+from .kernels import Tables, evaluate_partials, linear_system, rhs, turnover, update_rates
+from .lu import factor, put, residual, solve
+from .simd import WIDTH, absolute, aligned, at, fma, larger, load, smaller, splat, store, take_next, where_less
 from .status import Status
 from .tableaux import RosenbrockTableau
 
@@ -32,7 +32,8 @@ EPS = float(np.finfo(np.float64).eps)
 ROUNDING = 16.0 * EPS
 """Rounding error granted to a slope, relative to the sum of the absolute rates in it."""
 REFINE_ABOVE = 1e-10
-"""Relative residual of the first solve above which it is refined; still above after that, the step is halved."""
+"""Residual of the first solve, as `lu.residual` measures it, above which it is refined; still above after that, the
+step is halved."""
 SAFETY, LARGEST_GROWTH, LARGEST_SHRINK = 0.9, 6.0, 0.2
 """Step-size controller: h_new = h min(6, max(0.2, 0.9 err^(-1/5))) (Hairer & Wanner II, IV.7); free choices."""
 
@@ -116,6 +117,7 @@ class Workspace(NamedTuple):
     partials: Float
     terms: Float
     entries: Float
+    system: Float
     lu: Float
     y: Float
     y_new: Float
@@ -125,6 +127,7 @@ class Workspace(NamedTuple):
     right: Float
     u: Float
     interpolants: Float
+    outputs: Float
     lane: Float
     """Rows: see T and following."""
     run: Index
@@ -148,24 +151,30 @@ def method_of(tableau: RosenbrockTableau) -> Method:
     return Method(t.gamma, t.a, t.c, t.dense, t.alpha, t.gamma_sums, t.error_order)
 
 
-def workspace_for(tables: Tables, n_rates: int, n_values: int, n_partials: int, n_stages: int) -> Workspace:
+def workspace_for(
+    tables: Tables, n_rates: int, n_values: int, n_partials: int, n_stages: int, n_outputs: int
+) -> Workspace:
     """Return scratch arrays that fit the network and the method."""
     n = tables.n_species
+    n_unknowns = len(tables.unknown_species)
     n_terms = len(tables.term_rate) + len(tables.chain_partial)
 
     def lanes(rows: int) -> Float:
         return aligned(max(rows, 1), WIDTH)
 
     work = Workspace(
-        k=lanes(n_rates), values=lanes(n_values), x=lanes(len(tables.observable_pointer)),
+        k=lanes(n_rates + 1), values=lanes(n_values), x=lanes(len(tables.observable_pointer)),
         function_values=lanes(tables.n_functions), partials=lanes(n_partials), terms=lanes(n_terms),
-        entries=lanes(len(tables.jacobian_column)), lu=lanes(len(tables.lu_column)), y=lanes(n + 1), y_new=lanes(n + 1),
-        slope=lanes(n), dfdt=lanes(n), scratch=lanes(n), right=lanes(n), u=lanes(n_stages * n),
-        interpolants=lanes(3 * n), lane=lanes(12),
+        entries=lanes(len(tables.jacobian_column)), system=lanes(len(tables.system_column)),
+        lu=lanes(len(tables.lu_column) + n_unknowns), y=lanes(n + 1), y_new=lanes(n + 1),
+        slope=lanes(n), dfdt=lanes(n), scratch=lanes(n_unknowns), right=lanes(n), u=lanes(n_stages * n),
+        interpolants=lanes(3 * n), outputs=lanes(5 * n_outputs), lane=lanes(12),
         run=np.full(WIDTH, -1, np.int64), state=np.zeros((WIDTH, 2), np.int64),
         floor=np.full(1, -np.inf), start=np.zeros(1),
     )  # fmt: skip
     work.y[n] = work.y_new[n] = 1.0
+    work.k[n_rates] = 1.0
+    work.system[tables.weight_entry] = tables.weight[:, None]
     return work
 
 
@@ -178,31 +187,54 @@ def slope_at(tables, rates_address, w, t_row, y, dy):
 
 
 @kernel
-def keep_outputs(output, runs, w, run, lane, t, h, reach):
-    """Write the outputs of one run that lie in its step of size h from t, by the method's interpolation.
-
-    `reach` is the end of the step as the caller knows it: t + h may round to just below the end of the interval. A
-    step of no size writes what is due at the start.
-    """
-    n = w.slope.shape[0]
+def keep_start(output, runs, w, run, lane):
+    """Write the outputs of one run that are due at the very start of the interval."""
     io = runs.next_output[run]
-    while io < output.times.size and output.times[io] <= reach:
-        theta = min((output.times[io] - t) / h, 1.0) if h > 0.0 else 0.0
-        if output.times[io] == reach and h > 0.0:
-            theta = 1.0
+    while io < output.times.size and output.times[io] <= 0.0:
         for o in range(output.pointer.size - 1):
             total = 0.0
             for q in range(output.pointer[o], output.pointer[o + 1]):
-                i = output.species[q]
-                value = w.y[i, lane]
-                if theta == 1.0:
-                    value = w.y_new[i, lane]
-                elif theta > 0.0:
-                    inner = w.interpolants[n + i, lane] + theta * w.interpolants[2 * n + i, lane]
-                    inner = w.interpolants[i, lane] + theta * inner
-                    value = (1.0 - theta) * value + theta * (w.y_new[i, lane] + (1.0 - theta) * inner)
-                total += output.weight[q] * value
+                total += output.weight[q] * w.y[output.species[q], lane]
             runs.kept[run, io, o] = total
+        io += 1
+    runs.next_output[run] = io
+
+
+@kernel
+def project(output, w, n):
+    """Write what the outputs need of the latest step into `w.outputs`, five rows each.
+
+    They are sums over the species of an output: of y, of y_new and of the three rows of `w.interpolants`.
+    """
+    for o in range(output.pointer.size - 1):
+        y, y_new, k1, k2, k3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0), splat(0.0)
+        for q in range(output.pointer[o], output.pointer[o + 1]):
+            i, weight = at(output.species, q), splat(at(output.weight, q))
+            y, y_new = fma(weight, load(w.y, i), y), fma(weight, load(w.y_new, i), y_new)
+            k1 = fma(weight, load(w.interpolants, i), k1)
+            k2 = fma(weight, load(w.interpolants, n + i), k2)
+            k3 = fma(weight, load(w.interpolants, 2 * n + i), k3)
+        store(w.outputs, 5 * o, y)
+        put(w.outputs, 5 * o + 1, (y_new, k1, k2, k3))
+
+
+@kernel
+def keep_outputs(output, runs, w, run, lane, t, h, reach):
+    """Write the outputs of one run that lie in its step of size h from t, by the method's interpolation.
+
+    `reach` is the end of the step as the caller knows it: t + h may round to just below the end of the interval.
+    `project` comes before.
+    """
+    io = runs.next_output[run]
+    while io < output.times.size and output.times[io] <= reach:
+        theta = min((output.times[io] - t) / h, 1.0)
+        if output.times[io] == reach:
+            theta = 1.0
+        rest = 1.0 - theta
+        for o in range(output.pointer.size - 1):
+            inner = w.outputs[5 * o + 3, lane] + theta * w.outputs[5 * o + 4, lane]
+            inner = w.outputs[5 * o + 2, lane] + theta * inner
+            runs.kept[run, io, o] = rest * w.outputs[5 * o, lane] + theta * (w.outputs[5 * o + 1, lane] + rest * inner)
         io += 1
     runs.next_output[run] = io
 
@@ -256,7 +288,7 @@ def refill(tables, output, settings, runs, w):
             runs.started[run] = runs.clock[0] - runs.elapsed[run]
             load_run(tables, settings, runs, w, run, lane)
             w.run[lane] = run
-            keep_outputs(output, runs, w, run, lane, 0.0, 0.0, 0.0)
+            keep_start(output, runs, w, run, lane)
             if settings.span <= 0.0:
                 end_run(tables, runs, w, lane, OK)
                 continue
@@ -264,7 +296,7 @@ def refill(tables, output, settings, runs, w):
         if w.run[lane] >= 0:
             busy += 1
         else:
-            for j in range(w.k.shape[0]):
+            for j in range(w.k.shape[0] - 1):  # the last row holds ones
                 w.k[j, lane] = 0.0
             for j in range(w.values.shape[0]):
                 w.values[j, lane] = 1.0
@@ -342,6 +374,33 @@ def lowest(w, lane, n):
 
 
 @kernel
+def combine(method, w, s, n):
+    """Write the argument of stage `s` into `w.y_new` and its weighted sum of earlier stages into `w.right`.
+
+    Four species are done together: one species' sum alone would wait for each of its additions.
+    """
+    u, y_new, right = w.u, w.y_new, w.right
+    whole = n - n % 4
+    for i in range(0, whole, 4):
+        y0, y1, y2, y3 = load(w.y, i), load(w.y, i + 1), load(w.y, i + 2), load(w.y, i + 3)
+        c0, c1, c2, c3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
+        for j in range(s):
+            a, c, place = splat(method.a[s, j]), splat(method.c[s, j]), j * n + i
+            v0, v1, v2, v3 = load(u, place), load(u, place + 1), load(u, place + 2), load(u, place + 3)
+            y0, y1, y2, y3 = fma(a, v0, y0), fma(a, v1, y1), fma(a, v2, y2), fma(a, v3, y3)
+            c0, c1, c2, c3 = fma(c, v0, c0), fma(c, v1, c1), fma(c, v2, c2), fma(c, v3, c3)
+        put(y_new, i, (y0, y1, y2, y3))
+        put(right, i, (c0, c1, c2, c3))
+    for i in range(whole, n):
+        y, total = load(w.y, i), splat(0.0)
+        for j in range(s):
+            v = load(u, j * n + i)
+            y, total = fma(method.a[s, j], v, y), fma(method.c[s, j], v, total)
+        store(y_new, i, y)
+        store(right, i, total)
+
+
+@kernel
 def stages(tables, method, rates_address, w):
     """Compute the stages `w.u` (n_stages * n_species, WIDTH) and, in `w.y_new`, the argument of the last one.
 
@@ -359,14 +418,7 @@ def stages(tables, method, rates_address, w):
                 store(u, i, right)
                 store(w.right, i, right)
         else:
-            for i in range(n):
-                y, c = load(w.y, i), splat(0.0)
-                for j in range(s):
-                    v = load(w.u, j * n + i)
-                    y = fma(method.a[s, j], v, y)
-                    c = fma(method.c[s, j], v, c)
-                store(w.y_new, i, y)
-                store(w.right, i, c)
+            combine(method, w, s, n)
             store(w.lane, STAGE_T, fma(method.alpha[s], h, load(w.lane, T)))
             slope_at(tables, rates_address, w, STAGE_T, w.y_new, u)
             weight = method.gamma_sums[s] * h
@@ -375,7 +427,8 @@ def stages(tables, method, rates_address, w):
                 store(u, i, fma(weight, load(w.dfdt, i), right))
         solve(tables, w.lu, u)
         if s == 0:  # one residual per factorisation
-            residual(tables, w.entries, w.lane[SHIFT : SHIFT + 1], u, w.right, w.scratch, w.lane[SIZE : SIZE + 1])
+            shift, size = w.lane[SHIFT : SHIFT + 1], w.lane[SIZE : SIZE + 1]
+            residual(tables, w.system, shift, w.lu, u, w.right, w.scratch, size)
             refine = False
             for lane in range(WIDTH):
                 if w.run[lane] >= 0 and not w.lane[SIZE, lane] <= REFINE_ABOVE:
@@ -386,7 +439,9 @@ def stages(tables, method, rates_address, w):
                     if not w.lane[SIZE, lane] <= REFINE_ABOVE:
                         for i in range(n):
                             u[i, lane] += w.scratch[i, lane]
-                residual(tables, w.entries, w.lane[SHIFT : SHIFT + 1], u, w.right, w.scratch, w.lane[SIZE : SIZE + 1])
+                residual(
+                    tables, w.system, w.lane[SHIFT : SHIFT + 1], w.lu, u, w.right, w.scratch, w.lane[SIZE : SIZE + 1]
+                )
 
 
 @kernel
@@ -551,8 +606,8 @@ def attempt(tables, method, output, settings, runs, rates_address, partials_addr
         w.lane[PER_H, lane] = 1.0 / h
     if tables.n_functions > 0:
         evaluate_partials(partials_address, w.x, w.values, w.partials)
-    jacobian(tables, w.k, w.y, w.partials, w.terms, w.entries, w.dfdt)
-    factor(tables, w.entries, w.lane[SHIFT : SHIFT + 1], w.lu, w.scratch)
+    linear_system(tables, w.k, w.y, w.partials, w.terms, w.system, w.dfdt)
+    factor(tables, w.system, w.lane[SHIFT : SHIFT + 1], w.lu, w.scratch)
     stages(tables, method, rates_address, w)
     judge(tables, method, settings, runs, w)
     return True
@@ -573,6 +628,7 @@ def proceed(method, output, settings, runs, w):
             wanted = wanted or output.times[runs.next_output[run]] <= reach_of(settings, w, lane)
     if wanted:
         interpolate(method, w, n)
+        project(output, w, n)
     for lane in range(WIDTH):
         run = w.run[lane]
         if run < 0:

@@ -83,7 +83,7 @@ class SlopeRuns(NamedTuple):
 
 
 class SlopeWorkspace(NamedTuple):
-    """Scratch of one thread. Lane arrays have shape (n, WIDTH), over runs or (from `s_stage` on) over parameters."""
+    """Scratch of one thread. Lane arrays have shape (n, WIDTH), over runs or (from `unknowns` on) over parameters."""
 
     y: Float
     direction: Float
@@ -108,6 +108,7 @@ class SlopeWorkspace(NamedTuple):
     """Per lane and stage: entries of the columns of `Inputs`."""
     factors: Float
     """Per lane: the entries of the LU factors."""
+    unknowns: Float
     s_stage: Float
     s_new: Float
     u: Float
@@ -125,12 +126,14 @@ def slope_workspace(tables: Tables, inputs: Inputs, n_rates: int, n_pairs: int, 
         return aligned(max(rows, 1), WIDTH)
 
     work = SlopeWorkspace(
-        y=lanes(n + 1), direction=lanes(n + 1), x=lanes(2 * n_observed), k=lanes(n_rates), dk=lanes(n_rates),
+        y=lanes(n + 1), direction=lanes(n + 1), x=lanes(2 * n_observed), k=lanes(n_rates + 1), dk=lanes(n_rates + 1),
         partials=lanes(n_partials), pairs=lanes(n_pairs), stage_pairs=lanes(n_pairs),
-        changes=lanes(tables.n_functions + n_partials + n_pairs), terms=lanes(n_terms), term_changes=lanes(n_terms), stage_terms=lanes(n_terms), entries=lanes(nnz),
+        changes=lanes(tables.n_functions + n_partials + n_pairs), terms=lanes(n_terms), term_changes=lanes(n_terms),
+        stage_terms=lanes(n_terms), entries=lanes(nnz),
         along=lanes(nnz), columns=lanes(n_columns), matrices=np.zeros(2 * WIDTH * n_stages * nnz),
         column_entries=np.zeros(WIDTH * n_stages * n_columns), factors=np.zeros(WIDTH * n_lu),
-        s_stage=lanes(n), s_new=lanes(n * (len(inputs.block_pointer) - 1)), u=lanes(n_stages * n),
+        unknowns=lanes(len(tables.unknown_species)), s_stage=lanes(n),
+        s_new=lanes(n * (len(inputs.block_pointer) - 1)), u=lanes(n_stages * n),
         interpolants=lanes(3 * n), error=lanes(1),
     )  # fmt: skip
     work.y[n] = 1.0
@@ -278,7 +281,7 @@ def linearise(tables, method, inputs, addresses, w, z):
         spread(z.along, z.matrices, 2 * s * nnz + 1, 2, 2 * n_stages * nnz)
         if n_columns > 0:
             spread(z.columns, z.column_entries, s * n_columns, 1, n_stages * n_columns)
-    spread(w.lu, z.factors, 0, 1, n_lu)
+    spread(w.lu[:n_lu], z.factors, 0, 1, n_lu)
 
 
 # ---- one run: eight parameters ----------------------------------------------------------------------------------
@@ -318,7 +321,7 @@ def tile_product(factors, r0, r1, r2, r3, start, end, x, first):
 @kernel
 def solve_tail(tables, factors, offset, x):
     """Solve with the full trailing block of the factors in place, four rows at a time."""
-    m, first = tables.n_tail, tables.n_species - tables.n_tail
+    m, first = tables.n_tail, tables.unknown_species.size - tables.n_tail
     for t in range(0, m, 4):
         r0, r1 = offset + tail_row(tables, t), offset + tail_row(tables, t + 1)
         r2, r3 = offset + tail_row(tables, t + 2), offset + tail_row(tables, t + 3)
@@ -354,7 +357,8 @@ def step_slopes(tables, method, settings, inputs, w, z, slopes, run, lane, block
     where `D_i` is the change along `(u_i, h gamma_i)` in (y, t), at the start of the step: the derivatives of W and of
     f_t. `z.matrices` and `z.column_entries` hold what stands before Y_i', s and the derivatives of the values.
     """
-    n, n_head, n_stages = tables.n_species, tables.n_species - tables.n_tail, method.gamma_sums.size
+    n, n_unknowns, n_stages = tables.n_species, tables.unknown_species.size, method.gamma_sums.size
+    n_head = n_unknowns - tables.n_tail
     nnz, n_columns = tables.jacobian_column.size, inputs.entry_species.size
     n_blocks, n_pairs = inputs.block_pointer.size - 1, inputs.block_column.size
     first = (run * n_blocks + block) * n
@@ -379,21 +383,28 @@ def step_slopes(tables, method, settings, inputs, w, z, slopes, run, lane, block
                 i = at(inputs.entry_species, q)
                 store(u, i, fma(at(z.column_entries, entries + q), dv, load(u, i)))
         # ---- products with the matrices, and forward substitution as soon as a row is complete
-        matrices = 2 * (lane * n_stages + stage) * nnz
-        for i in range(n):
-            total, other = load(u, i), splat(0.0)
-            for e in range(at(tables.jacobian_pointer, i), at(tables.jacobian_pointer, i + 1)):
-                j = at(tables.jacobian_column, e)
-                total = fma(at(z.matrices, matrices + 2 * e), load(z.s_stage, j), total)
-                other = fma(at(z.matrices, matrices + 2 * e + 1), load(slopes.s, first + j), other)
-            start = at(tables.lu_pointer, i)
-            end = at(tables.lu_diagonal, i) if i < n_head else at(tables.lu_pointer, i + 1) - tables.n_tail
-            store(u, i, total + other - row_product(z.factors, factors, tables.lu_column, start, end, u))
-        solve_tail(tables, z.factors, factors, u)
-        for i in range(n_head - 1, -1, -1):
-            diagonal, end = at(tables.lu_diagonal, i), at(tables.lu_pointer, i + 1)
-            total = load(u, i) - row_product(z.factors, factors, tables.lu_column, diagonal + 1, end, u)
-            store(u, i, at(z.factors, factors + diagonal) * total)
+        matrices, x = 2 * (lane * n_stages + stage) * nnz, z.unknowns
+        for row in range(n_unknowns):
+            total, other = splat(0.0), splat(0.0)
+            i = at(tables.unknown_species, row)
+            if i >= 0:
+                total = load(u, i)
+                for e in range(at(tables.jacobian_pointer, i), at(tables.jacobian_pointer, i + 1)):
+                    j = at(tables.jacobian_column, e)
+                    total = fma(at(z.matrices, matrices + 2 * e), load(z.s_stage, j), total)
+                    other = fma(at(z.matrices, matrices + 2 * e + 1), load(slopes.s, first + j), other)
+            start = at(tables.lu_pointer, row)
+            end = at(tables.lu_diagonal, row) if row < n_head else at(tables.lu_pointer, row + 1) - tables.n_tail
+            store(x, row, total + other - row_product(z.factors, factors, tables.lu_column, start, end, x))
+        solve_tail(tables, z.factors, factors, x)
+        for row in range(n_unknowns - 1, -1, -1):
+            if row < n_head:
+                diagonal, end = at(tables.lu_diagonal, row), at(tables.lu_pointer, row + 1)
+                total = load(x, row) - row_product(z.factors, factors, tables.lu_column, diagonal + 1, end, x)
+                store(x, row, at(z.factors, factors + diagonal) * total)
+            i = at(tables.unknown_species, row)
+            if i >= 0:
+                store(u, i, load(x, row))
     # ---- the error of the last stage, for a relative change of each parameter
     scale = load(slopes.scale, run * n_blocks + block)
     err, finite = splat(0.0), splat(0.0)

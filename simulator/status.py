@@ -37,8 +37,8 @@ _SENTENCES = {
     Status.STOPPED: "stopped by the user at t = {time:.6g}",
     Status.TIME_LIMIT: "time limit: max_seconds was used up at t = {time:.6g}",
     Status.NO_STEADY_STATE: "no steady state was reached by t = {time:.6g}; species {species} still changes",
-    Status.BAD_START: "not finite at the start of the interval from t = {time:.6g}: a parameter, rate or amount is NaN "
-    "or infinite (first seen: {species})",
+    Status.BAD_START: "could not start at t = {time:.6g}: {species}; parameters, rates and amounts must be finite, and "
+    "rate constants and amounts not negative unless nonnegative=False",
     Status.UNSTABLE: "unstable: the steady state found would be left after the smallest disturbance; species {species} "
     "moves away first. Start beside it, from small amounts of what could grow",
     Status.NOT_ISOLATED: "no isolated steady state: a deviation in species {species} does not return, so that where "

@@ -156,11 +156,11 @@ def read_file(text: str, option: str, suffixes: Sequence[str] = ()) -> Path:
 
 
 def load_model(source: str) -> CompiledModel:
-    """Return the model that a word means: a `.net` file, a Python file, or a Python module that defines `model`."""
+    """Return the model that a word means: a `.net` or `.bngl` file, or a Python file or module that defines `model`."""
     from .compiled import compile_model
 
     path = Path(source)
-    if path.suffix == ".net":
+    if path.suffix in (".net", ".bngl"):
         return compile_model(path)
     if path.suffix != ".py" and Path(f"{source}.py").is_file():
         path = Path(f"{source}.py")
@@ -193,7 +193,7 @@ def _module(source: str) -> ModuleType:
             if isinstance(error, ModuleNotFoundError) and not f"{source}.".startswith(f"{error.name}."):
                 raise
             raise InputError(
-                f"cannot load {source!r}: expected aml, FILE.net, FILE.py or a Python module ({error})"
+                f"cannot load {source!r}: expected aml, FILE.net, FILE.bngl, FILE.py or a Python module ({error})"
             ) from None
 
 

@@ -20,7 +20,7 @@ def project_root() -> Path:
 @pytest.fixture(scope="session")
 def bionetgen() -> str:
     """Return the path of BNG2.pl; skip where BioNetGen or Perl is absent, or fail if RESIDUUM_REQUIRE_BNG=1."""
-    from residuum.simulator.network import find_bionetgen
+    from residuum.simulator.bngl import find_bionetgen
 
     found = find_bionetgen()
     if found is not None:

@@ -35,7 +35,7 @@ def one_step(compiled: CompiledModel, exact: Callable[[float], float], h: float)
         np.zeros(1), counts, one.copy(), np.zeros(1), np.zeros(1), np.zeros(1), one.copy(),
     )  # fmt: skip
     method, addresses = rosenbrock.method_of(RODAS5P), compiled.compiled_rates
-    rosenbrock.integrate(tables, method, output, settings, runs, addresses[0], addresses[1], compiled.workspace())
+    rosenbrock.integrate(tables, method, output, settings, runs, addresses[0], addresses[1], compiled.workspace(1))
     assert runs.status[0] == Status.OK and counts[0, rosenbrock.STEPS] == 1  # ... so that exactly one step is made
     return abs(y[0, a] - exact(t0 + h)), float(np.max(np.abs(kept[0, :, 0] - [exact(t) for t in inside])))
 

@@ -44,7 +44,7 @@ def one_step(
     addresses = compiled.compiled_rates[:2] + compiled.compiled_slopes[:2]
     sensitivity.integrate_slopes(
         tables, rosenbrock.method_of(RODAS5P), output, settings, runs, forward.inputs, slopes, addresses,
-        compiled.workspace(), forward.workspace(len(RODAS5P.a)),
+        compiled.workspace(n), forward.workspace(len(RODAS5P.a)),
     )  # fmt: skip
     assert runs.status[0] == Status.OK and counts[0, rosenbrock.STEPS] == 1  # ... so that exactly one step is made
     return y[0, position], slopes.s[place], forward.by_name(slopes.kept)[0]

@@ -18,7 +18,7 @@ import xarray as xr
 from helpers import GRID, small_matrix
 
 import residuum as package
-from residuum.simulator import DoseAxis, InputError, cli
+from residuum.simulator import DoseAxis, InputError, cli, memory
 from residuum.simulator.cache import CacheNotice
 from residuum.simulator.cli import main
 from residuum.simulator.words import load_model, read_doses, read_quantity, read_times
@@ -389,7 +389,7 @@ def test_wrong_input_gives_one_line_and_exit_code_2(
 def test_a_result_larger_than_half_of_the_memory_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "_available_bytes", lambda: 1e6)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1e6)
     assert residuum("simulate", "--times", "0:24h/1000") == 2
     said = capsys.readouterr().err
     assert "2 runs and 6,000 numbers, about 0.000608 GB" in said and "split by context" in said
@@ -469,7 +469,7 @@ def test_doctor_fails_where_something_required_is_missing(
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "version", version)
-    monkeypatch.setattr("residuum.simulator.network.missing_for_bionetgen", lambda: "Perl")
+    monkeypatch.setattr("residuum.simulator.bngl.missing_for_bionetgen", lambda: "Perl")
     assert residuum("doctor") == 1
     out = capsys.readouterr().out
     assert "missing scipy" in re.sub(" +", " ", out) and "Perl was not found" in out

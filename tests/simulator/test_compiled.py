@@ -181,3 +181,20 @@ def test_running_the_shipped_model_loads_neither_pysb_nor_sympy_nor_matplotlib()
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_rate_functions_do_not_fill_the_factors() -> None:
+    # fifty species that all see one observable of all: the factors keep a few entries per species, not fifty
+    n = 50
+    species = "; ".join(f"S{i}() {i}" for i in range(n))
+    reactions = "; ".join(f"{i} {i % n + 1} slow" for i in range(1, n + 1))
+    group = "total " + ",".join(map(str, range(1, n + 1)))
+    compiled = net("k 1", species, reactions, group, "slow() k/(1+total)")
+    assert len(compiled.plan[0].lu_column) < 10 * n
+    p, y, eps = compiled.nominal, np.arange(1.0, n + 1), 1e-6
+    jacobian = compiled.jacobian(0.0, y, p).toarray()
+    assert np.count_nonzero(jacobian) > 0.9 * n * n - 3 * n
+    for j in (0, 7):
+        step = np.where(np.arange(n) == j, eps, 0.0)
+        slope = (compiled.rhs(0.0, y + step, p) - compiled.rhs(0.0, y - step, p)) / (2 * eps)
+        np.testing.assert_allclose(jacobian[:, j], slope, atol=1e-8)

@@ -24,8 +24,9 @@ def planned(n: int, density: float, seed: int) -> tuple[Tables, np.ndarray, Simp
     entry_rows = np.array([i for i, _ in inner], np.int64)
     empty = {name: np.zeros(0, np.int32) for name in Tables._fields}
     tables = Tables(**{**empty, "n_species": n, "n_tail": plan.n_tail,
-                       "jacobian_pointer": np.searchsorted(entry_rows, np.arange(n + 1)).astype(np.int32),
-                       "jacobian_column": np.array([j for _, j in inner], np.int32),
+                       "system_pointer": np.searchsorted(entry_rows, np.arange(n + 1)).astype(np.int32),
+                       "unknown_species": np.arange(n, dtype=np.int32), "code": np.zeros(4, np.int64),
+                       "system_column": np.array([j for _, j in inner], np.int32),
                        "lu_pointer": plan.pointer.astype(np.int32), "lu_diagonal": plan.diagonal.astype(np.int32),
                        "lu_column": plan.columns.astype(np.int32)})  # fmt: skip
     entries = aligned(max(len(inner), 1), WIDTH)
@@ -42,7 +43,7 @@ def test_factors_solve_every_lane(n: int, density: float, seed: int) -> None:
     tables, entries, made = planned(n, density, seed)
     shift = aligned(1, WIDTH)
     shift[:] = 4.0 * n + np.arange(WIDTH)  # dominant diagonal, as a small step gives
-    factors, row, x = aligned(len(tables.lu_column), WIDTH), aligned(n, WIDTH), aligned(n, WIDTH)
+    factors, row, x = aligned(len(tables.lu_column) + tables.n_species, WIDTH), aligned(n, WIDTH), aligned(n, WIDTH)
     x[:] = right = made.rng.normal(size=(n, WIDTH))
     lu.factor(tables, entries, shift, factors, row)
     lu.solve(tables, factors, x)
@@ -54,7 +55,11 @@ def test_factors_solve_every_lane(n: int, density: float, seed: int) -> None:
 @pytest.mark.parametrize("density", [0.05, 0.3, 1.0])
 def test_a_lane_does_not_see_its_neighbours(density: float) -> None:
     tables, entries, made = planned(30, density, 1)
-    shift, factors, row = aligned(1, WIDTH), aligned(len(tables.lu_column), WIDTH), aligned(30, WIDTH)
+    shift, factors, row = (
+        aligned(1, WIDTH),
+        aligned(len(tables.lu_column) + tables.n_species, WIDTH),
+        aligned(30, WIDTH),
+    )
     shift[:] = 100.0
     x = aligned(30, WIDTH)
     x[:] = made.rng.normal(size=(30, WIDTH))
@@ -69,6 +74,27 @@ def test_a_lane_does_not_see_its_neighbours(density: float) -> None:
     lu.factor(tables, spoilt, shift, factors, row)
     lu.solve(tables, factors, other)
     np.testing.assert_array_equal(other[:, 0], x[:, 0])
+
+
+def test_the_residual_tells_unsound_factors_from_a_nearly_singular_matrix() -> None:
+    """A long step to equilibrium under conserved totals: singular but for a shift far below the entries."""
+    n = 20
+    tables, entries, made = planned(n, 1.0, 2)
+    flows = entries[: n * n].reshape(n, n, WIDTH)
+    np.abs(flows, out=flows)
+    diagonal = np.arange(n)
+    flows[diagonal, diagonal] = 0.0
+    flows[diagonal, diagonal] = -flows.sum(axis=0)
+    shift, size, row, rest = aligned(1, WIDTH), aligned(1, WIDTH), aligned(n, WIDTH), aligned(n, WIDTH)
+    factors, x, right = aligned(len(tables.lu_column) + n, WIDTH), aligned(n, WIDTH), aligned(n, WIDTH)
+    shift[:], right[:] = 1e-12, made.rng.normal(size=(n, WIDTH))
+    lu.factor(tables, entries, shift, factors, row)
+    for spoil, lowest, highest in ((1.0, 0.0, 1e-13), (1.0 + 1e-6, 1e-10, 1.0)):
+        factors[3] *= spoil
+        x[:] = right
+        lu.solve(tables, factors, x)
+        lu.residual(tables, entries, shift, factors, x, right, rest, size)
+        assert np.all((lowest <= size) & (size <= highest)), size
 
 
 def test_the_tail_is_stored_in_full_and_the_order_is_one_of_all_species() -> None:

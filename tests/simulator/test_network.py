@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 from helpers import decay, example, net, saturating
 
-from residuum.simulator import InputError, MissingBioNetGenError, UnknownNameError, compile_model, network, parse_net
+from residuum.simulator import (
+    InputError,
+    MissingBioNetGenError,
+    UnknownNameError,
+    bngl,
+    compile_model,
+    network,
+    parse_net,
+)
 from residuum.simulator.expressions import evaluate, substitute
 
 if TYPE_CHECKING:
@@ -72,12 +80,14 @@ def test_a_fixed_species_does_not_change() -> None:
     [
         ("1,2 3 0.5*kf", "1,9 3 0.5*kf", "does not exist"),
         ("3 1,2 kr", "3 1,2 kx", "neither a parameter nor a function"),
-        ("3 1,2 kr", "3 1,2 Sat kr kf", "Sat is not supported"),
+        *(("3 1,2 kr", f"3 1,2 {law} kr kf", f"{law} is not supported") for law in ("Sat", "MM", "Hill")),
         ("kf/4", "erf(kf)", "erf"),
         ("kf/4", "kz/4", "kz"),
         ("kf/4", "kr/4", "circular"),
         ("2*3", "2*x", "cannot read the group"),
         ("2*3", "2*7", "does not exist"),
+        ("2*3", "nan*3", "weight in the group '1 A_total 1,nan.3' is no finite number"),
+        ("0.5*kf", "1e999*kf", "factor of the rate '1e999.kf' in .* is no finite number"),
         ("begin groups", "begin events", "events"),
         ("A_total)", "A_totl)", "did you mean 'A_total'"),
         ("2 $F(b) F0", "2 $F(b) G0", "F0"),
@@ -85,6 +95,17 @@ def test_a_fixed_species_does_not_change() -> None:
         ("kf/4", "2*loss", "'kr' depends on 'loss', which varies"),
         ("kf/4", "2*time()", "'kr' depends on 'time', which varies"),
         ("kf/4", "log(kf)", "ambiguous"),
+        ("kf/4", "epx(kf)", r"parameter 'kr': function epx\(\).* did you mean 'exp'"),
+        ("1 loss() kf/(1+", "1 loss() kf/sqr(1+", r"function 'loss': function sqr\(\).* did you mean 'sqrt'"),
+        ("1 A(b) 10", "1 A(b) sqr(10)", r"initial amount of 'A\(b\)': function sqr\(\)"),
+        ("1 kf 2.0", "1 kf nan", "'kf' is 'nan' or made of it; expected a finite number"),
+        ("1 kf 2.0", "1 kf -Inf", "'kf' is 'Inf' or made of it"),
+        ("1 A(b) 10", "1 A(b) NaN", r"parameter in the initial amount of A\(b\).*'NaN'"),
+        ("1 kf 2.0", "1 kf two", "unknown name in the expression 'kf': 'two'"),
+        ("1 kf 2.0", "1 kf 2,0", "parameter 'kf': cannot read the expression '2,0'"),
+        ("1 kf 2.0", "1 kf 2.0.1", "parameter 'kf': cannot read the expression '2.0.1'"),
+        ("3 1 0 loss", "3 1 0 lose", "did you mean 'loss'.*the rate 'lose' in '3 1 0 lose"),
+        ("1 loss() kf", "1 loss(x) kf", r"function 'loss\(x\)' has arguments"),
         # names that clash
         ("3 F0 20", "3 F0 20\n 4 kf 3", "parameter 'kf' has the name of a parameter"),
         ("2 nothing", "2 A_total 1", "group 'A_total' has the name of a group"),
@@ -229,27 +250,27 @@ def test_a_model_without_initials_observables_or_rules_is_refused_before_any_wor
 def test_without_bionetgen_the_error_says_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(network, "find_bionetgen", lambda: None)
-    monkeypatch.setattr(network, "writable_folder", lambda kind: tmp_path)
+    monkeypatch.setattr(bngl, "find_bionetgen", lambda: None)
+    monkeypatch.setattr(bngl, "writable_folder", lambda kind: tmp_path)
     with pytest.raises(MissingBioNetGenError, match=r'pip install "residuum\[bng\]"'):
         compile_model(example("michment"))
 
 
 def test_without_perl_the_error_says_that_perl_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(network, "_bionetgen_path", lambda: "BNG2.pl")
+    monkeypatch.setattr(bngl, "_bionetgen_path", lambda: "BNG2.pl")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(network, "writable_folder", lambda kind: tmp_path)
-    assert network.missing_for_bionetgen() == "Perl" and network.find_bionetgen() is None
+    monkeypatch.setattr(bngl, "writable_folder", lambda kind: tmp_path)
+    assert bngl.missing_for_bionetgen() == "Perl" and bngl.find_bionetgen() is None
     with pytest.raises(MissingBioNetGenError, match="needs Perl, and no perl is on the PATH"):
         compile_model(example("michment"))
-    monkeypatch.setattr(network, "_bionetgen_path", lambda: None)
-    assert network.missing_for_bionetgen() == "BioNetGen"
+    monkeypatch.setattr(bngl, "_bionetgen_path", lambda: None)
+    assert bngl.missing_for_bionetgen() == "BioNetGen"
 
 
 def test_a_network_is_generated_once(bionetgen: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(network, "writable_folder", lambda kind: tmp_path)
+    monkeypatch.setattr(bngl, "writable_folder", lambda kind: tmp_path)
     first = compile_model(example("michment"))
-    monkeypatch.setattr(network, "generate_net", lambda model: pytest.fail("generated again"))
+    monkeypatch.setattr(bngl, "run_bionetgen", lambda *_: pytest.fail("generated again"))
     second = compile_model(example("michment"))
     assert first.hash == second.hash and len(list(tmp_path.iterdir())) == 1
 
@@ -258,7 +279,7 @@ def test_a_network_is_generated_once(bionetgen: str, monkeypatch: pytest.MonkeyP
 def test_a_damaged_cache_entry_is_rebuilt_with_a_notice(
     bionetgen: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(network, "writable_folder", lambda kind: tmp_path)
+    monkeypatch.setattr(bngl, "writable_folder", lambda kind: tmp_path)
     good = compile_model(example("michment"))
     (entry,) = tmp_path.iterdir()
     entry.write_text(entry.read_text().replace("kcat", "kcta", 1))

@@ -295,10 +295,3 @@ def test_the_dataset_carries_the_sensitivities_by_name() -> None:
 def test_wrong_names_are_refused(names, says) -> None:
     with pytest.raises(InputError, match=says):
         simulate(decay(), [1.0], sensitivities=names)
-
-
-def test_a_steady_state_is_refused() -> None:
-    compiled = decay()
-    conditions = Conditions(("a",), compiled.nominal[None], (Segment(-np.inf, 0.0, {}),))
-    with pytest.raises(InputError, match="steady state"):
-        simulate(compiled, [1.0], conditions, sensitivities=["k"])
