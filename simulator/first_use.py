@@ -7,6 +7,9 @@ import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
+from .adjoint import steady_state_gradient
 from .cache import CacheNotice
 from .compiled import CompiledModel, compile_model
 from .ensemble import simulate, steady_state
@@ -40,6 +43,10 @@ end groups
 _KINDS: dict[str, Callable[[CompiledModel], object]] = {
     "time courses": lambda compiled: simulate(compiled, [1.0], threads=1),
     "steady states": lambda compiled: steady_state(compiled, threads=1),
+    "sensitivities of steady states": lambda compiled: (
+        steady_state(compiled, sensitivities=["k"], threads=1),
+        steady_state_gradient(compiled, None, ["A_total"], np.ones_like, ["k"], threads=1),
+    ),
     "slopes and Jacobians": lambda compiled: (
         compiled.rhs(0.0, compiled.initial_amounts()), compiled.jacobian(0.0, compiled.initial_amounts()),
     ),

@@ -5,7 +5,7 @@ Forward (`respond`), a system per parameter, gives all derivatives; adjoint (`ad
 one sum of amounts to all parameters.
 
 At a steady state `f(y, theta) = 0`, with its conserved totals `W y = W y0`, the derivative `s = dy/dtheta` solves
-`J s + f_theta = 0` and `W s = W ds0`: one linear system for all parameters of a run, eight at a time.
+`J s + f_theta = 0` and `W s = W ds0`: one linear system for all parameters of a run. Eight runs at a time.
 """
 
 from __future__ import annotations
@@ -13,34 +13,17 @@ from __future__ import annotations
 import numpy as np
 
 from .kernel_cache import kernel
-from .lu import factor
+from .lu import factor, solve
 from .newton import jacobian_at, least_shift
 from .rates import call_rates
-from .rosenbrock import D0, D1, FACTORISATIONS, OK, SHIFT, T, end_run, refill, set_clock
-from .sensitivity import add_up, row_product, spread
-from .simd import WIDTH, absolute, at, fma, larger, load, splat, store
+from .rosenbrock import D0, D1, D2, ERR, FACTORISATIONS, OK, SHIFT, T, end_run, refill, set_clock
+from .sensitivity import add_up
+from .simd import WIDTH, at, fma, load, splat, store
 
 MOST_CORRECTIONS = 50
 SMALL_ENOUGH, TOO_LARGE = 1e-13, 1e-6
 """A correction this small is the last one; if they stop getting smaller above the second, nothing was found. Both are
 relative to the largest sensitivity, each amount's in units of the amount and atol, from the start on."""
-
-
-@kernel
-def solve_block(tables, factors, offset, x, z):
-    """Solve `(c I - J) x = b` in place for eight right-hand sides, with the factors of one run; `z` is scratch."""
-    n = tables.unknown_species.size
-    for i in range(n):
-        species = at(tables.unknown_species, i)
-        right = load(x, species) if species >= 0 else splat(0.0)
-        start, diagonal = at(tables.lu_pointer, i), at(tables.lu_diagonal, i)
-        store(z, i, right - row_product(factors, offset, tables.lu_column, start, diagonal, z))
-    for i in range(n - 1, -1, -1):
-        diagonal, end = at(tables.lu_diagonal, i), at(tables.lu_pointer, i + 1)
-        total = load(z, i) - row_product(factors, offset, tables.lu_column, diagonal + 1, end, z)
-        store(z, i, at(factors, offset + diagonal) * total)
-        if at(tables.unknown_species, i) >= 0:
-            store(x, at(tables.unknown_species, i), load(z, i))
 
 
 @kernel
@@ -58,63 +41,94 @@ def forcing_columns(inputs, y, pairs, terms, columns):
 
 
 @kernel
-def respond_block(tables, settings, inputs, totals, w, z, slopes, run, lane, block):
-    """Bring the sensitivities of one run to eight parameters from those of its start to those of its steady state.
+def at_rest(tables, settings, runs, inputs, addresses, w, z):
+    """Prepare the linear systems of the runs in the lanes, at their steady states: J, factors of c I - J, and df/dv."""
+    for lane in range(WIDTH):
+        if w.run[lane] >= 0:
+            w.lane[T, lane] = runs.reached[w.run[lane]]
+            runs.counts[w.run[lane], FACTORISATIONS] += 1
+    jacobian_at(tables, addresses[0], addresses[1], w)
+    for lane in range(WIDTH):
+        w.lane[SHIFT, lane] = least_shift(settings, w, lane)
+    factor(tables, w.system, w.lane[SHIFT : SHIFT + 1], w.lu, w.scratch)
+    if tables.n_functions > 0:
+        call_rates(addresses[2], w.x, w.values, z.pairs)
+    forcing_columns(inputs, w.y, z.pairs, z.terms, z.columns)
 
-    Corrections `(c I - J) d = J s + f_theta` are made until they no longer get smaller; totals are kept as in
-    `newton.settle`. Returns whether that ended well.
+
+@kernel
+def enter_parameter(tables, settings, inputs, w, z, slopes, block, parameter, s, start, forcing):
+    """Load what belongs to one free parameter: its derivatives of the start into `s` and `start`, and f_theta.
+
+    Rows D0 and D1 of `w.lane` are set for `correct`; row D2 gets the largest sensitivity.
     """
-    n, nnz, n_columns = tables.n_species, tables.jacobian_column.size, inputs.entry_species.size
-    n_blocks, n_pairs = inputs.block_pointer.size - 1, inputs.block_column.size
-    first = (run * n_blocks + block) * n
-    start, forcing, d = z.s_stage, z.u[:n], z.u[n : 2 * n]
-    shift = w.lane[SHIFT, lane]
-    size = splat(0.0)
-    for i in range(n):
-        store(start, i, load(slopes.s, first + i))
-        size = larger(absolute(load(start, i)) * (1.0 / (abs(w.y[i, lane]) + settings.atol[i])), size)
+    for lane in range(WIDTH):
+        run = w.run[lane]
+        w.lane[D0, lane], w.lane[D1, lane], w.lane[D2, lane] = np.inf, 1.0 if run >= 0 else 0.0, 1e-300
+        for i in range(tables.n_species):
+            start[i, lane] = slopes.s[run, block, i, parameter] if run >= 0 else 0.0
+            s[i, lane] = start[i, lane]
+            size = abs(start[i, lane]) / (abs(w.y[i, lane]) + settings.atol[i])
+            w.lane[D2, lane] = max(size, w.lane[D2, lane])
+    for i in range(tables.n_species):
         store(forcing, i, splat(0.0))
     for pair in range(at(inputs.block_pointer, block), at(inputs.block_pointer, block + 1)):
-        column = at(inputs.block_column, pair)
-        dv = load(slopes.values, run * n_pairs + pair)
+        for lane in range(WIDTH):
+            w.lane[ERR, lane] = slopes.values[w.run[lane], pair, parameter] if w.run[lane] >= 0 else 0.0
+        column, dv = at(inputs.block_column, pair), load(w.lane, ERR)
         for q in range(at(inputs.column_pointer, column), at(inputs.column_pointer, column + 1)):
             i = at(inputs.entry_species, q)
-            store(forcing, i, fma(at(z.column_entries, lane * n_columns + q), dv, load(forcing, i)))
-    before = 1e300
-    for _ in range(MOST_CORRECTIONS):
-        for i in range(n):
-            total = load(forcing, i)
-            for e in range(at(tables.jacobian_pointer, i), at(tables.jacobian_pointer, i + 1)):
-                s = load(slopes.s, first + at(tables.jacobian_column, e))
-                total = fma(at(z.matrices, lane * nnz + e), s, total)
-            store(d, i, total)
-        solve_block(tables, z.factors, lane * tables.lu_column.size, d, z.unknowns)
-        step, finite = splat(0.0), splat(0.0)
+            store(forcing, i, fma(load(z.columns, q), dv, load(forcing, i)))
+
+
+@kernel
+def correct(tables, settings, totals, w, solved, s, start, forcing, d):
+    """Correct the sensitivities `s` of all lanes once, `(c I - J) d = J s + f_theta`, and keep totals as at the start.
+
+    A lane whose corrections no longer get smaller is done, and changes no more: it does not see its neighbours. Returns
+    whether any lane goes on; `solved` remembers those that ended with a correction that is not small.
+    """
+    n = tables.n_species
+    for i in range(n):
+        total = load(forcing, i)
+        for e in range(at(tables.jacobian_pointer, i), at(tables.jacobian_pointer, i + 1)):
+            total = fma(load(w.entries, e), load(s, at(tables.jacobian_column, e)), total)
+        store(d, i, total)
+    solve(tables, w.lu, d)
+    going = False
+    for lane in range(WIDTH):
+        run = w.run[lane]
+        if w.lane[D1, lane] == 0.0:
+            continue
+        step = 0.0
         for i in range(n):
             scale = 1.0 / (abs(w.y[i, lane]) + settings.atol[i])
-            s = load(slopes.s, first + i) + load(d, i)
-            store(slopes.s, first + i, s)
-            step, size = larger(scale * absolute(load(d, i)), step), larger(scale * absolute(s), size)
-            finite = fma(0.0, s, finite)
-            store(d, i, splat(0.0))
+            s[i, lane] += d[i, lane]
+            if not scale * abs(d[i, lane]) <= step:
+                step = scale * abs(d[i, lane])
+            w.lane[D2, lane] = max(scale * abs(s[i, lane]), w.lane[D2, lane])
+            d[i, lane] = 0.0
         for t in range(totals.first[run], totals.last[run]):
-            defect = splat(0.0)
+            defect = 0.0
             for q in range(totals.pointer[t], totals.pointer[t + 1]):
                 i = totals.species[q]
-                defect = fma(totals.weight[q], load(start, i) - load(slopes.s, first + i), defect)
-            store(d, totals.free[t], shift * defect)
-        solve_block(tables, z.factors, lane * tables.lu_column.size, d, z.unknowns)
+                defect += totals.weight[q] * (start[i, lane] - s[i, lane])
+            d[totals.free[t], lane] = w.lane[SHIFT, lane] * defect
+        w.lane[ERR, lane] = step / w.lane[D2, lane]
+    solve(tables, w.lu, d)
+    for lane in range(WIDTH):
+        if w.lane[D1, lane] == 0.0:
+            continue
         for i in range(n):
-            store(slopes.s, first + i, load(slopes.s, first + i) + load(d, i))
-        store(z.error, 0, step / larger(size, splat(1e-300)) + finite)
-        worst = 0.0
-        for parameter in range(WIDTH):
-            if not z.error[0, parameter] <= worst:
-                worst = z.error[0, parameter]
-        if not worst < 0.5 * before or worst <= SMALL_ENOUGH:
-            return worst <= TOO_LARGE
-        before = worst
-    return False
+            s[i, lane] += d[i, lane]
+        relative = w.lane[ERR, lane]
+        if not relative < 0.5 * w.lane[D0, lane] or relative <= SMALL_ENOUGH:
+            w.lane[D1, lane] = 0.0
+            if not relative <= TOO_LARGE:
+                solved[w.run[lane]] = False
+        else:
+            w.lane[D0, lane], going = relative, True
+    return going
 
 
 @kernel
@@ -124,61 +138,58 @@ def respond(tables, output, settings, runs, totals, inputs, slopes, solved, addr
     On entry `slopes.s` holds the derivatives of the amounts at the start. `solved[run]` says whether it holds those of
     the steady state on return; it may not if that is not isolated. `addresses` are as in `integrate_slopes`.
     """
-    nnz, n_columns, n_lu = tables.jacobian_column.size, inputs.entry_species.size, tables.lu_column.size
+    n = tables.n_species
+    s, start, forcing, d = w.u[:n], w.u[n : 2 * n], w.u[2 * n : 3 * n], w.u[3 * n : 4 * n]
     set_clock(w, 0.0)
     busy, _ = refill(tables, output, settings, runs, w)
     while busy > 0:
+        at_rest(tables, settings, runs, inputs, addresses, w, z)
         for lane in range(WIDTH):
             if w.run[lane] >= 0:
-                w.lane[T, lane] = runs.reached[w.run[lane]]
-        jacobian_at(tables, addresses[0], addresses[1], w)
-        if tables.n_functions > 0:
-            call_rates(addresses[2], w.x, w.values, z.pairs)
-        forcing_columns(inputs, w.y, z.pairs, z.terms, z.columns)
+                solved[w.run[lane]] = True
+        for block in range(inputs.block_pointer.size - 1):
+            for parameter in range(WIDTH):
+                enter_parameter(tables, settings, inputs, w, z, slopes, block, parameter, s, start, forcing)
+                for _ in range(MOST_CORRECTIONS):
+                    if not correct(tables, settings, totals, w, solved, s, start, forcing, d):
+                        break
+                for lane in range(WIDTH):
+                    if w.run[lane] >= 0:
+                        solved[w.run[lane]] = solved[w.run[lane]] and w.lane[D1, lane] == 0.0
+                        for i in range(n):
+                            slopes.s[w.run[lane], block, i, parameter] = s[i, lane]
         for lane in range(WIDTH):
-            w.lane[SHIFT, lane] = least_shift(settings, w, lane)
-        factor(tables, w.system, w.lane[SHIFT : SHIFT + 1], w.lu, w.scratch)
-        spread(w.entries, z.matrices, 0, 1, nnz)
-        spread(w.lu[:n_lu], z.factors, 0, 1, n_lu)
-        if n_columns > 0:
-            spread(z.columns, z.column_entries, 0, 1, n_columns)
-        for lane in range(WIDTH):
-            run = w.run[lane]
-            if run < 0:
-                continue
-            runs.counts[run, FACTORISATIONS] += 1
-            solved[run] = True
-            for block in range(inputs.block_pointer.size - 1):
-                done = respond_block(tables, settings, inputs, totals, w, z, slopes, run, lane, block)
-                solved[run] = solved[run] and done
-            end_run(tables, runs, w, lane, OK)
+            if w.run[lane] >= 0:
+                end_run(tables, runs, w, lane, OK)
         busy, _ = refill(tables, output, settings, runs, w)
 
 
 @kernel
-def solve_transposed(tables, lu, x, z):
+def solve_transposed(tables, lu, x):
     """Solve `(shift I - J)^T x = b` in place, with the factors of `lu.factor`: `x` (n_species, WIDTH) holds b.
 
-    `z` (n_unknowns, WIDTH) is scratch.
+    As in `lu.solve`, there are unknowns beside the species, and the rows of `lu` after the factors are work space.
     """
     n = tables.unknown_species.size
+    z = tables.lu_column.size
     for i in range(n):
         species = at(tables.unknown_species, i)
-        store(z, i, load(x, species) if species >= 0 else splat(0.0))
+        store(lu, z + i, load(x, species) if species >= 0 else splat(0.0))
     for i in range(n):
         diagonal = at(tables.lu_diagonal, i)
-        v = load(z, i) * load(lu, diagonal)
-        store(z, i, v)
+        v = load(lu, z + i) * load(lu, diagonal)
+        store(lu, z + i, v)
         for q in range(diagonal + 1, at(tables.lu_pointer, i + 1)):
-            j = at(tables.lu_column, q)
-            store(z, j, fma(-load(lu, q), v, load(z, j)))
+            j = z + at(tables.lu_column, q)
+            store(lu, j, fma(-load(lu, q), v, load(lu, j)))
     for i in range(n - 1, -1, -1):
-        v = load(z, i)
+        v = load(lu, z + i)
         for q in range(at(tables.lu_pointer, i), at(tables.lu_diagonal, i)):
-            j = at(tables.lu_column, q)
-            store(z, j, fma(-load(lu, q), v, load(z, j)))
-        if at(tables.unknown_species, i) >= 0:
-            store(x, at(tables.unknown_species, i), v)
+            j = z + at(tables.lu_column, q)
+            store(lu, j, fma(-load(lu, q), v, load(lu, j)))
+        species = at(tables.unknown_species, i)
+        if species >= 0:
+            store(x, species, v)
 
 
 @kernel
@@ -198,15 +209,11 @@ def adjoin(tables, output, settings, runs, totals, inputs, slopes, weights, grad
             run = w.run[lane]
             w.lane[D0, lane], w.lane[D1, lane] = np.inf, 0.0
             if run >= 0:
-                w.lane[T, lane], w.lane[D1, lane] = runs.reached[run], 1.0
-                solved[run] = False
+                w.lane[D1, lane], solved[run] = 1.0, False
             for i in range(n):
                 w.right[i, lane] = weights[run, i] if run >= 0 else 0.0
                 p[i, lane] = kept[i, lane] = 0.0
-        jacobian_at(tables, addresses[0], addresses[1], w)
-        for lane in range(WIDTH):
-            w.lane[SHIFT, lane] = least_shift(settings, w, lane)
-        factor(tables, w.system, w.lane[SHIFT : SHIFT + 1], w.lu, w.scratch)
+        at_rest(tables, settings, runs, inputs, addresses, w, z)
         for _ in range(MOST_CORRECTIONS):
             for i in range(n):
                 store(d, i, load(w.right, i) - load(kept, i))
@@ -215,7 +222,7 @@ def adjoin(tables, output, settings, runs, totals, inputs, slopes, weights, grad
                 for e in range(at(tables.jacobian_pointer, i), at(tables.jacobian_pointer, i + 1)):
                     j = at(tables.jacobian_column, e)
                     store(d, j, fma(load(w.entries, e), v, load(d, j)))
-            solve_transposed(tables, w.lu, d, z.unknowns)
+            solve_transposed(tables, w.lu, d)
             going = False
             for lane in range(WIDTH):
                 run = w.run[lane]
@@ -241,14 +248,10 @@ def adjoin(tables, output, settings, runs, totals, inputs, slopes, weights, grad
                     w.lane[D0, lane], going = relative, True
             if not going:
                 break
-        if tables.n_functions > 0:
-            call_rates(addresses[2], w.x, w.values, z.pairs)
-        forcing_columns(inputs, w.y, z.pairs, z.terms, z.columns)
         for lane in range(WIDTH):
             run = w.run[lane]
             if run < 0:
                 continue
-            runs.counts[run, FACTORISATIONS] += 1
             for block in range(n_blocks):
                 total = splat(0.0)
                 for i in range(n):

@@ -246,7 +246,7 @@ def test_a_scale_without_any_amount_has_to_be_given() -> None:
 def test_clamped_species_do_not_set_the_scale() -> None:
     compiled = net("k 1", "$ATP() 1e9; A() 1", "1,2 1 k", "A 2")
     result = simulate(compiled, [1.0])
-    assert result.attributes["atol"] == pytest.approx(1e-7)
+    assert result.attributes["atol"] == pytest.approx(1e-10)
 
 
 # ---- failures ---------------------------------------------------------------------------------------------------
