@@ -490,10 +490,10 @@ def warmup() -> None:
 
     def line(done: Readied) -> None:
         made = f"compiled ({done.n_compiled} kernels)" if done.n_compiled else "already there"
-        print(f"{done.kind:<22}{made}, {done.seconds:.1f} s", flush=True)
+        print(f"{done.kind:<32}{made}, {done.seconds:.1f} s", flush=True)
 
     ready(line)
-    print(f"{'kept in':<22}{cache_root()}")
+    print(f"{'kept in':<32}{cache_root()}")
 
 
 @app.callback(invoke_without_command=True)
