@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..simulator.ensemble import SolverOptions, simulate
+from ..simulator.ensemble import simulate
 from ..simulator.expressions import array_function, names_in
+from ..simulator.options import SolverOptions
 from ..simulator.protocol import Conditions, Segment
 from ..simulator.status import Status
 from .observation import parsed

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ..simulator.ensemble import SolverOptions
 from ..simulator.errors import InputError, unknown_name
+from ..simulator.options import SolverOptions
 from .experiments import Experiments, Resolve, Run
 from .observation import Observation
 from .scaling import Scaling

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .adjoint import steady_state_gradient
     from .compiled import CompiledModel, compile_model
-    from .ensemble import SolverOptions, simulate, steady_state
+    from .ensemble import simulate, steady_state
     from .errors import InputError, MissingBioNetGenError, ModelNotice, UnknownNameError
     from .first_use import warmup
     from .gradient_check import check_gradient
     from .matrix import DoseAxis, dose_matrix
     from .network import ReactionNetwork, from_bngl, from_pysb, parse_net, read_bngl, read_net
+    from .options import SolverOptions
     from .protocol import Conditions, Segment
     from .result import Result
     from .status import Status
@@ -26,7 +27,7 @@ _HOME = {
     "CompiledModel": "compiled", "compile_model": "compiled",
     "check_gradient": "gradient_check",
     "DoseAxis": "matrix", "dose_matrix": "matrix",
-    "SolverOptions": "ensemble", "simulate": "ensemble", "steady_state": "ensemble",
+    "SolverOptions": "options", "simulate": "ensemble", "steady_state": "ensemble",
     "InputError": "errors", "MissingBioNetGenError": "errors", "ModelNotice": "errors", "UnknownNameError": "errors",
     "warmup": "first_use", "steady_state_gradient": "adjoint",
     "ReactionNetwork": "network", "from_bngl": "network", "from_pysb": "network", "parse_net": "network",

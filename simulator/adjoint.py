@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .ensemble import SolverOptions, absolute_tolerances, available_threads, steady_state
+from .ensemble import available_threads, steady_state
 from .errors import InputError, unknown_name
+from .options import SolverOptions, absolute_tolerances
 from .protocol import Conditions
 from .simd import WIDTH, aligned
 from .slopes import Forward, Slopes

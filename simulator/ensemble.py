@@ -1,107 +1,30 @@
-"""Ensembles: a compiled model, conditions and times in, a Result with a status per run out.
-
-Runs are independent: threads take them one after another, and a run's numbers do not depend on which others run
-beside it, in which order, or in how many threads.
-"""
+"""Ensembles: a compiled model, conditions and times in, a Result with a status per run out."""
 
 from __future__ import annotations
 
-import ast
 import os
 import sys
-import time as wall
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from .errors import InputError, unknown_name
-from .expressions import TIME, array_function, names_in, used_by
+from . import batch as batches
+from .batch import Batch
+from .errors import InputError
 from .memory import require_memory
+from .options import SolverOptions
 from .progress import progress_bar
-from .protocol import Conditions, Interval, check_protocol, checked_times, segment_parameters, timeline
+from .protocol import Conditions, Interval, check_protocol, checked_times, timeline
+from .readout import Readout
 from .result import Result
-from .simd import WIDTH
-from .slopes import Forward, OutputSlopes, Slopes
-from .status import Status
 
 if TYPE_CHECKING:
     from .compiled import CompiledModel
-    from .rosenbrock import Output, Runs, Settings, Workspace
-    from .sensitivity import SlopeRuns
 
 Float = npt.NDArray[np.float64]
-BLOCK = 4096
-"""Conditions whose rate constants are held in memory at once; results do not depend on it."""
-BLOCK_BYTES, FEWEST = 2**28, 64
-"""Memory that the sensitivities of these may take: fewer conditions are held at once then, but at least so many."""
-POLL_SECONDS = 0.05
-
-
-@dataclass(frozen=True)
-class SolverOptions:
-    """Settings of the integrator.
-
-    Attributes
-    ----------
-    rtol
-        Relative tolerance of the local error, in the maximum norm over species.
-    atol
-        Absolute tolerance: one value, one per species (n_species,), or `{species: value}`; None, and species that a
-        mapping leaves out, take `min(1e-10, 1e-5 rtol)` of the model's largest nominal initial amount, clamped species
-        left out.
-    method
-        `"auto"` or `"rodas5p"`.
-    max_steps
-        Limit on attempted steps of one run, rejected ones included.
-    max_seconds
-        Limit on wall time of one run; None for no limit.
-    nonnegative
-        Refuse steps that make an amount negative beyond atol, and runs that begin with such an amount or with a
-        negative rate constant of mass action (rate functions may have any sign).
-    equilibration_time
-        Longest model time granted to reach a steady state, and the time over which a state must stay put
-        to count as steady; deviations that take longer to grow or to return are not seen.
-    """
-
-    rtol: float = 1e-5
-    atol: float | npt.ArrayLike | Mapping[str, float] | None = None
-    method: Literal["auto", "rodas5p"] = "auto"
-    max_steps: int = 100_000
-    max_seconds: float | None = None
-    nonnegative: bool = True
-    equilibration_time: float = 1e7
-
-    def __post_init__(self) -> None:
-        atol = list(self.atol.values()) if isinstance(self.atol, Mapping) else self.atol
-        if not _all_numbers(self.rtol, lambda x: (x >= 1e-14) & (x < 1)):
-            raise InputError(f"rtol is {self.rtol}, expected a number from 1e-14 to below 1")
-        if atol is not None and not _all_numbers(atol, lambda x: (x > 0) & (x < np.inf), several=True):
-            raise InputError(f"atol is {self.atol}, expected positive numbers")
-        if self.method not in ("auto", "rodas5p"):
-            raise unknown_name("method", self.method, ("auto", "rodas5p"))
-        if not _all_numbers(self.max_steps, lambda x: (x >= 1) & (x == np.floor(x))):
-            raise InputError(f"max_steps is {self.max_steps}, expected a whole number above 0")
-        if self.max_seconds is not None and not _all_numbers(self.max_seconds, lambda x: x > 0):
-            raise InputError(f"max_seconds is {self.max_seconds}, expected a number above 0, or None for no limit")
-        if not _all_numbers(self.equilibration_time, lambda x: (x > 0) & (x < np.inf)):
-            raise InputError(f"equilibration_time is {self.equilibration_time}, expected a positive number")
-        # the kernels are compiled for these types; another one would compile them again
-        for name, kind in (("rtol", float), ("max_steps", int), ("nonnegative", bool), ("equilibration_time", float)):
-            object.__setattr__(self, name, kind(getattr(self, name)))
-
-
-def _all_numbers(given: Any, good: Callable[[Float], Any], *, several: bool = False) -> bool:
-    """Tell whether `given` is a number, or numbers where `several` are allowed, and all of it is `good`."""
-    try:
-        numbers = np.asarray(given, float)
-    except (TypeError, ValueError):
-        return False
-    return (several or numbers.ndim == 0) and bool(np.all(good(numbers)))
 
 
 def simulate(
@@ -201,385 +124,9 @@ def steady_state(
     )
 
 
-def default_atol(compiled: CompiledModel, rtol: float) -> float:
-    """Return the absolute tolerance for `rtol`: `min(1e-10, 1e-5 rtol)` of the largest nominal initial amount.
-
-    Clamped species (drugs, ligands) are left out. With the default rtol of 1e-5, the error of a whole course of
-    `earm_1_0` with parameters x/÷10 stays below 1e-4 in 99 of 100 runs and below 1e-2 in all (docs/solver.md).
-
-    Raises
-    ------
-    InputError
-        If no species starts above zero: then nothing says how small an amount matters.
-    """
-    amounts = np.abs(compiled.initial_amounts())[~np.array(compiled.network.fixed)]
-    finite = np.isfinite(amounts)
-    largest = float(np.max(amounts, initial=0.0, where=finite)) if finite.any() else 1.0
-    if largest == 0.0 and finite.all():
-        raise InputError(
-            f"{compiled.name}: every amount starts at zero nominally, so that no absolute tolerance can be derived; "
-            "pass SolverOptions(atol=...), an amount of the model's unit that does not matter"
-        )
-    return min(1e-10, 1e-5 * rtol) * largest
-
-
-def absolute_tolerances(compiled: CompiledModel, options: SolverOptions) -> Float:
-    """Return the absolute tolerance of each species, shape (n_species,), from what `options.atol` says.
-
-    Raises InputError for an array of another length, UnknownNameError for a species that the model does not have.
-    """
-    if not isinstance(options.atol, Mapping):
-        atol = np.asarray(default_atol(compiled, options.rtol) if options.atol is None else options.atol, float)
-        if atol.ndim and atol.shape != (compiled.n_species,):
-            raise InputError(
-                f"atol has shape {atol.shape}, expected one value or one per species ({compiled.n_species},); "
-                "a mapping {species: value} sets some of them"
-            )
-        return np.broadcast_to(atol, compiled.n_species)
-    given = dict(options.atol)
-    if unknown := sorted(given.keys() - set(compiled.species)):
-        raise unknown_name("species in atol", unknown[0], compiled.species)
-    other = default_atol(compiled, options.rtol) if len(given) < compiled.n_species else 0.0
-    return np.array([given.get(species, other) for species in compiled.species], float)
-
-
 def available_threads() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-# ---- what to keep -----------------------------------------------------------------------------------------------
-
-
-class _Readout:
-    """Which sums of species to keep while integrating, and how named expressions follow from them."""
-
-    def __init__(self, compiled: CompiledModel, names: Sequence[str] | None) -> None:
-        self.names = tuple(compiled.observables if names is None else names)
-        groups = compiled.network.observables
-        expressions = compiled._functions
-        species = {name: i for i, name in enumerate(compiled.species)}
-        needed: dict[str, tuple[tuple[int, float], ...]] = {}
-        for name in self.names:
-            if name in groups:
-                needed[name] = groups[name]
-            elif name in species:
-                needed[name] = ((species[name], 1.0),)
-            elif name not in expressions:
-                raise unknown_name("observable", name, compiled.observables)
-        self.expressions = [name for name in self.names if name in expressions and name not in needed]
-        wanted = [ast.Name(name, ast.Load()) for name in self.expressions]
-        definitions = used_by(wanted, expressions)
-        used = set().union(*(names_in(tree) for tree in definitions.values()))
-        needed |= {name: group for name, group in groups.items() if name in used}
-        self.kept = tuple(needed)
-        position = compiled.plan[1].position
-        self.pointer = np.cumsum([0, *(len(group) for group in needed.values())]).astype(np.int64)
-        self.species = np.array([position[i] for group in needed.values() for i, _ in group], np.int64)
-        self.weight = np.array([w for group in needed.values() for _, w in group], float)
-        place = {name: f"v[{i}][:, None]" for name, i in compiled._value_index.items()}
-        place |= {name: f"x[:, :, {i}]" for i, name in enumerate(self.kept)} | {TIME: "t[None, :]"}
-        self._evaluate = array_function(wanted, place, "x, t, v", definitions)
-        self._wanted, self._definitions, self._place = wanted, definitions, place
-
-    def slopes(self, slopes: Slopes) -> OutputSlopes:
-        """Return how derivatives of the read-outs follow from those of the sums."""
-        trees = dict(zip(self.expressions, self._wanted, strict=True))
-        return OutputSlopes(slopes, self.names, self.kept, trees, self._definitions, self._place)
-
-    def complete(self, kept: Float, times: Float, values: Float) -> Float:
-        """Return values (n, n_times, n_names) from sums (n, n_times, n_kept) and parameter values (n, n_values)."""
-        if not self.expressions:
-            return kept[:, :, [self.kept.index(name) for name in self.names]]
-        with np.errstate(all="ignore"):
-            computed = self._evaluate(kept, times, values.T)
-        shape = kept.shape[:2]
-        missing = np.isnan(kept).any(axis=2)
-        by_name = {name: kept[:, :, i] for i, name in enumerate(self.kept)}
-        for name, column in zip(self.expressions, computed, strict=True):
-            by_name[name] = np.where(missing, np.nan, np.broadcast_to(column, shape))
-        return np.stack([by_name[name] for name in self.names], axis=2)
-
-
-# ---- the runs ---------------------------------------------------------------------------------------------------
-
-
-class _Batch:
-    """All arrays of one call: inputs shared by the runs, outputs written run by run."""
-
-    def __init__(self, compiled: CompiledModel, conditions: Conditions, times: Float,
-                 intervals: Sequence[Interval], readout: _Readout, options: SolverOptions,
-                 sensitivities: Sequence[str] = ()) -> None:  # fmt: skip
-        n = len(conditions)
-        self.compiled, self.conditions, self.times = compiled, conditions, times
-        self.intervals, self.readout, self.options = intervals, readout, options
-        self.values = np.full((n, len(times), len(readout.names)), np.nan)
-        self.forward: Forward | None = None
-        self.sensitivities: Float | None = None
-        if len(sensitivities):
-            slopes = Slopes(compiled, sensitivities)
-            self.forward, self.output_slopes = Forward(compiled, slopes), readout.slopes(slopes)
-            self.sensitivities = np.full((*self.values.shape, len(slopes.names)), np.nan)
-        self.status = np.full(n, int(Status.PENDING), np.int64)
-        self.reached = np.full(n, np.nan)
-        self.counts = np.zeros((n, 6), np.int64)
-        self.blamed = np.full(n, "", object)
-        self.failed_at = np.full(n, np.nan)
-        self.stop = np.zeros(n, np.int64)
-        self.started = np.full(n, np.inf)
-        self.elapsed = np.zeros(n)
-        self.clock = np.array([wall.monotonic()])
-        self.interrupted = False
-        self.atol = absolute_tolerances(compiled, options)
-        self.tables, self.order = compiled.plan
-        self.atol_ordered = np.ascontiguousarray(self.atol[self.order.permutation])
-        self.fixed = np.array(compiled.network.fixed)[self.order.permutation]
-
-    def prepare(self) -> None:
-        """Load or compile the machine code of the integration, before threads start."""
-        from . import rosenbrock
-        from .tableaux import RODAS5P
-
-        self.method = rosenbrock.method_of(RODAS5P)
-        self.addresses: tuple[int, ...] = self.compiled.compiled_rates[:2]
-        if self.forward is not None:
-            self.addresses += self.compiled.compiled_slopes[:2]
-        readout = self.readout
-        self.output = rosenbrock.Output(self.times.copy(), readout.pointer, readout.species, readout.weight)
-        if all(interval.equilibrate for interval in self.intervals):
-            return
-        table, used = self.compiled.rate_table, self.compiled.rate_functions.values
-        runs = rosenbrock.new_runs(*(np.zeros((0, m)) for m in (len(table.column), len(used), self.compiled.n_species)))
-        settings = rosenbrock.Settings(0.0, 0.0, 1.0, self.atol_ordered, True, 1, 0.0, 0.0)
-        slopes = None if self.forward is None else self.forward.runs(0, 0, 0)
-        self._work(self._integration(self.output, settings, runs, slopes))  # nothing to run: this loads or compiles
-
-    @property
-    def block(self) -> int:
-        """Number of conditions whose arrays are held in memory at once."""
-        if self.forward is None:
-            return BLOCK
-        n_kept = len(self.times) * len(self.readout.kept)
-        return max(min(BLOCK, BLOCK_BYTES // self.forward.bytes_per_run(n_kept)), FEWEST)
-
-    def run_block(self, rows: slice, pool: ThreadPoolExecutor, n_threads: int, advance: Callable[[int], None]) -> None:
-        """Run the conditions in `rows`, interval by interval, in threads that take runs from one queue."""
-        from . import rosenbrock
-        from .equilibration import Equilibration, equilibrate
-
-        numbers = range(*rows.indices(len(self.status)))
-        base = self.conditions.parameters[rows]
-        status, counts = self.status[rows], self.counts[rows]
-        status[:] = int(Status.RUNNING)
-        if self.readout.expressions or self.readout.kept != self.readout.names:
-            kept = np.full((len(base), len(self.times), len(self.readout.kept)), np.nan)
-        else:
-            kept = self.values[rows]
-        next_output = np.zeros(len(base), np.int64)
-        y = np.zeros((len(base), self.compiled.n_species))
-        slopes = None
-        if self.forward is not None:
-            slopes = self.forward.runs(len(base), len(self.times), len(self.readout.kept))
-        for number, interval in enumerate(self.intervals):
-            parameters = segment_parameters(self.compiled, base, interval.segment, numbers)
-            values = self.compiled.values(parameters)
-            k = self.compiled.rate_constants(values)
-            amounts = np.ascontiguousarray(self.compiled.initial_amounts(parameters)[:, self.order.permutation])
-            if number == 0:
-                y[:] = amounts
-            y[:, self.fixed] = amounts[:, self.fixed]
-            held = () if interval.segment is None else tuple(interval.segment.set)
-            if self.forward is not None and slopes is not None:
-                self.forward.enter(slopes, values, held, start=number == 0)
-            self._refuse_bad_start(rows, values, k, y, slopes, interval)
-            first = next_output.copy()
-            if interval.equilibrate:
-                start, span = 0.0, self.options.equilibration_time
-                steady, position = max(self.options.rtol, 1e-7), np.zeros(len(base), np.int64)
-            else:
-                output = self.output._replace(times=self.times - interval.start)
-                start, span, steady, position = interval.start, interval.end - interval.start, 0.0, next_output
-                if self.forward is not None and slopes is not None and self.times[0] <= start:
-                    self.forward.keep_start(slopes, output)
-            settings = rosenbrock.Settings(
-                start, span, self.options.rtol, self.atol_ordered, self.options.nonnegative, self.options.max_steps,
-                steady, 0.0,
-            )  # fmt: skip
-            runs = rosenbrock.Runs(
-                k, self.compiled.function_values(values), y, self.compiled.switch_times(values), position, kept, status,
-                self.reached[rows], counts, self.stop[rows], self.started[rows], self.elapsed[rows], self.clock,
-                np.zeros(1, np.int64),
-            )  # fmt: skip
-            done = (rows.start, number / len(self.intervals), 1 / len(self.intervals))
-            threads = min(n_threads, -(-len(base) // WIDTH))
-
-            def in_threads(
-                work: Callable[[Workspace], None], runs: Runs = runs, done: tuple[int, float, float] = done,
-                threads: int = threads,
-            ) -> None:  # fmt: skip
-                runs.queue[0] = 0
-                self.clock[0] = wall.monotonic()
-                futures = {pool.submit(self._work, work) for _ in range(threads)}
-                self._watch(futures, status, done, advance)
-
-            if interval.equilibrate:
-                alone = len(self.intervals) == 1
-                equilibration = Equilibration(
-                    self.compiled, settings, runs, parameters, alone, self.forward, slopes
-                )  # fmt: skip
-                equilibrate(equilibration, in_threads)
-                if self.interrupted:
-                    self.stop[:] = int(Status.STOPPED)
-            else:
-                in_threads(self._integration(output, settings, runs, slopes))
-            alive = status == int(Status.OK)
-            failed = ~alive & np.isnan(self.failed_at[rows])
-            self.failed_at[rows][failed] = self.reached[rows][failed]
-            if interval.equilibrate:  # time spent there is not model time
-                self.reached[rows] = np.where(alive, interval.end, np.nan)
-            if np.isinf(self.times[0]):  # steady state: the end is the output
-                self._keep_end(kept, y, next_output, alive)
-                if self.forward is not None and slopes is not None:
-                    self.forward.keep_start(slopes, self.output)
-            if kept.base is not self.values or slopes is not None:
-                self._complete(rows, kept, slopes, first, next_output, values, held)
-            if number < len(self.intervals) - 1:
-                status[alive] = int(Status.RUNNING)
-        inner = self.order.permutation
-        for i, species in enumerate(inner[counts[:, rosenbrock.CULPRIT]]):
-            self.blamed[numbers[i]] = self.blamed[numbers[i]] or self.compiled.species[species]
-
-    def _integration(
-        self, output: Output, settings: Settings, runs: Runs, slopes: SlopeRuns | None
-    ) -> Callable[[Workspace], None]:
-        """Return what integrates the runs of the queue, with their sensitivities if there are any."""
-        from . import rosenbrock
-
-        tables, method, forward = self.tables, self.method, self.forward
-        rates, partials = self.addresses[:2]
-        if forward is None:
-            return lambda w: rosenbrock.integrate(tables, method, output, settings, runs, rates, partials, w)
-        from . import sensitivity
-
-        def integrate(w: Workspace) -> None:
-            own = forward.workspace(len(method.gamma_sums))
-            sensitivity.integrate_slopes(
-                tables, method, output, settings, runs, forward.inputs, slopes, self.addresses, w, own
-            )
-
-        return integrate
-
-    def _work(self, work: Callable[[Workspace], None]) -> None:
-        workspace = self.compiled.workspace(len(self.readout.kept))
-        if self.options.nonnegative:
-            workspace.floor[0] = 0.0
-        work(workspace)
-
-    def _watch(
-        self, futures: set[Future[None]], status: Any, done: tuple[int, float, float], advance: Callable[[int], None]
-    ) -> None:
-        """Wait for the threads; meanwhile keep the clock, stop what is late, and turn Ctrl-C into a stop of all."""
-        before, share_before, share = done
-        while futures:
-            try:
-                ended, futures = wait(futures, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-                self.clock[0] = wall.monotonic()
-                if self.options.max_seconds is not None:
-                    late = self.clock[0] - self.started > self.options.max_seconds
-                    self.stop[late] = int(Status.TIME_LIMIT)
-                n_ended = int(np.count_nonzero(status != int(Status.RUNNING)))
-                advance(before + int(share_before * len(status) + share * n_ended))
-            except KeyboardInterrupt:
-                self.interrupted = True
-                self.stop[:] = int(Status.STOPPED)
-                continue
-            for future in ended:
-                future.result()
-
-    def _keep_end(
-        self, kept: Float, y: Float, next_output: npt.NDArray[np.int64], alive: npt.NDArray[np.bool_]
-    ) -> None:
-        readout = self.readout
-        for o in range(len(readout.kept)):
-            members = slice(readout.pointer[o], readout.pointer[o + 1])
-            kept[alive, 0, o] = (y[alive][:, readout.species[members]] * readout.weight[members]).sum(axis=1)
-        next_output[alive] = 1
-
-    def _complete(self, rows: slice, kept: Float, slopes: SlopeRuns | None, first: Any, last: Any, values: Float,
-                  held: Sequence[str]) -> None:  # fmt: skip
-        """Turn the sums kept for the output times of an interval into the observables asked for."""
-        reached = range(int(first.min(initial=0)), int(last.max(initial=0)))
-        if not reached:
-            return
-        times = slice(reached.start, reached.stop)
-        done = self.readout.complete(kept[:, times], self.times[times], values)
-        place = np.arange(reached.start, reached.stop)
-        mine = (place >= first[:, None]) & (place < last[:, None])
-        target = self.values[rows]
-        target[:, times] = np.where(mine[:, :, None], done, target[:, times])
-        if self.forward is not None and self.sensitivities is not None and slopes is not None:
-            target = self.sensitivities[rows]
-            by_name, numbers = self.forward.by_name(slopes.kept[:, times]), self.forward.slopes.of_values(values, held)
-            done = self.output_slopes.complete(by_name, kept[:, times], self.times[times], values, numbers)
-            target[:, times] = np.where(mine[:, :, None, None], done, target[:, times])
-
-    def _refuse_bad_start(self, rows: slice, values: Float, k: Float, y: Float, slopes: SlopeRuns | None,
-                          interval: Interval) -> None:  # fmt: skip
-        """Mark the runs that cannot start as they stand: numbers that are not finite, or negative where none may be."""
-        status, reached, blamed = self.status[rows], self.reached[rows], self.blamed[rows]
-        bad = ~(np.isfinite(values).all(axis=1) & np.isfinite(k).all(axis=1) & np.isfinite(y).all(axis=1))
-        if self.options.nonnegative:
-            bad |= (k < 0).any(axis=1) | (y < -self.atol_ordered).any(axis=1)
-        if self.forward is not None and slopes is not None:
-            steep = self.forward.not_finite(slopes)
-            bad |= steep >= 0
-        for i in np.flatnonzero(bad & (status == int(Status.RUNNING))):
-            blamed[i] = _bad_number(self.compiled, values[i], k[i], y[i][self.order.position], self.atol)
-            if self.forward is not None and not blamed[i]:
-                blamed[i] = f"derivative with respect to {self.forward.slopes.names[steep[i]]}"
-            status[i] = int(Status.BAD_START)
-            reached[i] = self.failed_at[rows][i] = 0.0 if interval.equilibrate else interval.start
-            y[i] = 0.0
-
-    def result(self) -> Result:
-        """Return what the runs gave."""
-        names = ("attempts", "steps", "rejections", "factorisations", "rhs_calls")
-        attributes = {
-            "model": self.compiled.name,
-            "model_hash": self.compiled.hash,
-            "residuum_version": getattr(sys.modules[__name__.partition(".")[0]], "__version__", "unknown"),
-            "method": "rodas5p",
-            "rtol": self.options.rtol,
-            "atol": float(self.atol[0]) if np.ptp(self.atol) == 0 else str(self.atol.tolist()),
-            "unit_amount": self.compiled.units["amount"],
-            "unit_time": self.compiled.units["time"],
-        }
-        statistics = {name: self.counts[:, j].copy() for j, name in enumerate(names)}
-        return Result(self.conditions.names, self.times, self.readout.names, self.values, self.status, self.reached,
-                      statistics, tuple(map(str, self.blamed)), self.failed_at, attributes, self.sensitivities,
-                      self.forward.slopes.names if self.forward else ())  # fmt: skip
-
-
-def _rate_name(compiled: CompiledModel, rate: int) -> str:
-    """Return the name of a distinct rate constant, or the rule of its reaction where it is a bare number."""
-    reaction = compiled.network.reactions[int(np.argmax(compiled.rate_table.of_reaction == rate))]
-    return reaction.rate or f"of {reaction.rule or 'a reaction'}"
-
-
-def _bad_number(compiled: CompiledModel, values: Float, k: Float, y: Float, atol: Float) -> str:
-    """Return the first parameter, rate constant or species that is not finite, or is negative, with its value."""
-    parameters = (*compiled.parameters, *compiled.derived)
-    for bad, numbers, name in (
-        (~np.isfinite(values), values, lambda j: f"parameter {parameters[j]}"),
-        (~np.isfinite(k), k, lambda j: f"rate constant {_rate_name(compiled, j)}"),
-        (~np.isfinite(y), y, lambda j: f"species {compiled.species[j]}"),
-        (k < 0.0, k, lambda j: f"rate constant {_rate_name(compiled, j)}"),
-        (y < -atol, y, lambda j: f"species {compiled.species[j]}"),
-    ):
-        if bad.any():
-            j = int(np.argmax(bad))
-            return f"{name(j)} is {numbers[j]:g}"
-    return ""
 
 
 def _run(compiled: CompiledModel, conditions: Conditions, times: Float, intervals: Sequence[Interval],
@@ -599,37 +146,24 @@ def _run(compiled: CompiledModel, conditions: Conditions, times: Float, interval
             "where sensitivities jump"
         )
     compiled.check_restriction(conditions)
-    readout = _Readout(compiled, observables)
+    readout = Readout(compiled, observables)
     _require_memory(compiled, len(conditions), len(times), readout)
-    batch = _Batch(compiled, conditions, times, intervals, readout, options, sensitivities)
+    batch = Batch(compiled, conditions, times, intervals, readout, options, sensitivities)
     steady = any(interval.equilibrate for interval in intervals)
     _announce_compilation(steady=steady, sensitivities=len(sensitivities) > 0)
     batch.prepare()
     n = len(conditions)
-    n_threads = min(threads or available_threads(), max(n, 1))
-    with progress_bar(n, label, shown=progress) as advance, ThreadPoolExecutor(n_threads) as pool:
-        try:
-            for start in range(0, n, batch.block):
-                rows = slice(start, min(start + batch.block, n))
-                try:
-                    batch.run_block(rows, pool, n_threads, advance)
-                except KeyboardInterrupt:  # between intervals: what is not through all of them counts as stopped
-                    batch.interrupted = True
-                    batch.status[rows] = int(Status.STOPPED)
-                if batch.interrupted:
-                    break
-        except BaseException:
-            batch.stop[:] = int(Status.STOPPED)  # else the pool would finish what was begun before it closes
-            raise
+    with progress_bar(n, label, shown=progress) as advance:
+        batch.run(min(threads or available_threads(), max(n, 1)), advance)
     return batch.result()
 
 
-def _require_memory(compiled: CompiledModel, n: int, n_times: int, readout: _Readout) -> None:
+def _require_memory(compiled: CompiledModel, n: int, n_times: int, readout: Readout) -> None:
     """Raise InputError if the numbers of the result, and what one block of runs needs meanwhile, will not fit."""
     n_names, n_kept = len(readout.names), len(readout.kept)
     per_run = n_times * (n_kept + 2 * n_names) + 4 * (compiled.n_parameters + compiled.n_species)
     require_memory(
-        8.0 * (n * n_times * n_names + min(n, BLOCK) * per_run),
+        8.0 * (n * n_times * n_names + min(n, 2 * batches.BLOCK) * per_run),
         f"the result of {n:,} conditions x {n_times:,} times x {n_names:,} observables",
         "ask for fewer observables or times, or run the conditions in parts and keep of each what is needed",
     )

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .ensemble import SolverOptions, simulate
+from .ensemble import simulate
 from .errors import InputError
+from .options import SolverOptions
 from .protocol import Conditions, Segment
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .ensemble import SolverOptions, default_atol, simulate
+from .ensemble import simulate
 from .errors import InputError, unknown_name
+from .options import SolverOptions, default_atol
 from .protocol import Conditions, Segment, checked_times
 from .status import Status
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import residuum
-from residuum.simulator import Conditions, Segment, SolverOptions, Status, ensemble, simulate
+from residuum.simulator import Conditions, Segment, SolverOptions, Status, batch, simulate
 
 TIMES = np.linspace(0, 5, 6)
 MODELS = {"mass action": dimerisation, "explicit time": pulsed, "rate function": saturating}
@@ -24,12 +24,12 @@ def test_order_threads_and_blocks_change_nothing_at_all(order: list[int], thread
     conditions = Conditions.product(compiled, k=np.geomspace(0.01, 100, 9))
     plain = simulate(compiled, TIMES, conditions, threads=1)
     shuffled = Conditions([conditions.names[i] for i in order], conditions.parameters[order])
-    before = ensemble.BLOCK
+    before = batch.BLOCK
     try:
-        ensemble.BLOCK = block
+        batch.BLOCK = block
         other = simulate(compiled, TIMES, shuffled, threads=threads)
     finally:
-        ensemble.BLOCK = before
+        batch.BLOCK = before
     np.testing.assert_array_equal(other.values, plain.values[order])
     np.testing.assert_array_equal(other.statistics["steps"], plain.statistics["steps"][order])
 

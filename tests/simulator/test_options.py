@@ -21,7 +21,7 @@ from residuum.simulator import (
     SolverOptions,
     Status,
     UnknownNameError,
-    ensemble,
+    batch,
     memory,
     rosenbrock,
     simulate,
@@ -205,7 +205,7 @@ def test_every_status_is_reached_and_says_what_happened(status: Status) -> None:
 
 @pytest.mark.fault
 def test_runs_that_never_began_are_pending(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ensemble, "BLOCK", 8)
+    monkeypatch.setattr(batch, "BLOCK", 8)
     result = stopped_by_ctrl_c()
     assert [Status(int(s)) for s in result.status] == [Status.STOPPED] * 8 + [Status.PENDING]
     assert "before this run began" in result.message(8) and np.isnan(result.values).all()

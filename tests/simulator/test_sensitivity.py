@@ -233,16 +233,17 @@ def scattered(compiled: CompiledModel, n: int, seed: int = 0) -> Conditions:
 
 
 def test_neighbours_threads_order_and_block_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from residuum.simulator import ensemble
 
     compiled = compile_model(example("earm_1_0"))
     conditions, names = scattered(compiled, 41), compiled.parameters[:19]
     whole = simulate(compiled, [1000.0, 5000.0], conditions, sensitivities=names, threads=1)
     order = np.random.default_rng(1).permutation(41)
     shuffled = Conditions(tuple(conditions.names[i] for i in order), conditions.parameters[order])
-    monkeypatch.setattr(ensemble, "BLOCK", 16)
-    monkeypatch.setattr(ensemble, "BLOCK_BYTES", 0)
-    monkeypatch.setattr(ensemble, "FEWEST", 16)
+    from residuum.simulator import batch
+
+    monkeypatch.setattr(batch, "BLOCK", 16)
+    monkeypatch.setattr(batch, "BLOCK_BYTES", 0)
+    monkeypatch.setattr(batch, "FEWEST", 16)
     again = simulate(compiled, [1000.0, 5000.0], shuffled, sensitivities=names, threads=2)
     np.testing.assert_array_equal(again.sensitivities, whole.sensitivities[order])
     np.testing.assert_array_equal(again.values, whole.values[order])
