@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .ensemble import SolverOptions, available_threads, default_atol, steady_state
+from .ensemble import SolverOptions, absolute_tolerances, available_threads, steady_state
 from .errors import InputError, unknown_name
 from .protocol import Conditions
 from .simd import WIDTH, aligned
@@ -123,9 +123,8 @@ def _adjoin(
     forward = Forward(compiled, slopes)
     derivatives = forward.runs(n, 0, 0)
     forward.enter(derivatives, values, (), start=True)
-    atol = np.asarray(default_atol(compiled, options.rtol) if options.atol is None else options.atol, float)
     settings = rosenbrock.Settings(
-        0.0, options.equilibration_time, options.rtol, np.broadcast_to(atol, len(inner))[inner].copy(),
+        0.0, options.equilibration_time, options.rtol, absolute_tolerances(compiled, options)[inner],
         options.nonnegative, options.max_steps, 0.0, 0.0,
     )  # fmt: skip
     none, clock = np.zeros(n, np.int64), np.zeros(1)
