@@ -125,7 +125,7 @@ def _adjoin(
     derivatives = forward.runs(n, 0, 0)
     forward.enter(derivatives, values, (), start=True)
     settings = rosenbrock.Settings(
-        0.0, options.equilibration_time, options.rtol, absolute_tolerances(compiled, options)[inner].copy(),
+        0.0, options.equilibration_time, options.rtol, absolute_tolerances(compiled, options)[inner],
         options.nonnegative, options.max_steps, 0.0, 0.0,
     )  # fmt: skip
     at_rest = states.values[:, 0][:, inner].copy()

@@ -238,10 +238,8 @@ class Batch:
                     late = self.clock[0] - self.started > self.options.max_seconds
                     self.stop[late] = int(Status.TIME_LIMIT)
                 status = self.status.copy()  # the threads go on
-                done = np.where(
-                    (status == waiting[0]) | (status == waiting[1]), self.intervals_done, len(self.intervals)
-                )
-                advance(int(done.sum()) // len(self.intervals))
+                begun = (status == int(Status.RUNNING)) | (status == int(Status.PENDING))
+                advance(int(np.where(begun, self.intervals_done, n_intervals).sum()) // n_intervals)
             except KeyboardInterrupt:
                 self.interrupted.set()
                 self.stop[:] = int(Status.STOPPED)

@@ -42,9 +42,9 @@ end groups
 
 _KINDS: dict[str, Callable[[CompiledModel], object]] = {
     "time courses": lambda compiled: simulate(compiled, [1.0], threads=1),
-    "sensitivities": lambda compiled: simulate(compiled, [1.0], sensitivities=["k"], threads=1),
     "steady states": lambda compiled: steady_state(compiled, threads=1),
-    "sensitivities of steady states": lambda compiled: (
+    "sensitivities": lambda compiled: (
+        simulate(compiled, [1.0], sensitivities=["k"], threads=1),
         steady_state(compiled, sensitivities=["k"], threads=1),
         steady_state_gradient(compiled, None, ["A_total"], np.ones_like, ["k"], threads=1),
     ),

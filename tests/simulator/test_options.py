@@ -189,6 +189,15 @@ REACHED: dict[Status, tuple[Callable[[], Result], str]] = {
     Status.BAD_START: (
         lambda: one(net("k 1; d 0; q k/d", "A() 1", "1 0 q", "A 1")), "could not start at t = 0: parameter q is inf",
     ),
+    # nothing grows without an A to begin with
+    Status.UNSTABLE: (
+        lambda: steady_state(net("k 1", "A() 0", "1 1,1 k; 1,1 1 k", "A 1"), options=SolverOptions(atol=1e-9)),
+        "species A() moves away first",
+    ),
+    # how much becomes B depends on how much was B and C before
+    Status.NOT_ISOLATED: (
+        lambda: steady_state(net("k 1", "A() 1; B() 0; C() 0", "1 2 k; 1 3 k", "A 1")), "no isolated steady state",
+    ),
 }  # fmt: skip
 """A way to reach each status, and what its sentence says. PENDING: below; RUNNING never leaves the ensemble."""
 

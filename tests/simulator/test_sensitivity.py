@@ -233,13 +233,13 @@ def scattered(compiled: CompiledModel, n: int, seed: int = 0) -> Conditions:
 
 
 def test_neighbours_threads_order_and_block_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from residuum.simulator import batch
 
     compiled = compile_model(example("earm_1_0"))
     conditions, names = scattered(compiled, 41), compiled.parameters[:19]
     whole = simulate(compiled, [1000.0, 5000.0], conditions, sensitivities=names, threads=1)
     order = np.random.default_rng(1).permutation(41)
     shuffled = Conditions(tuple(conditions.names[i] for i in order), conditions.parameters[order])
-    from residuum.simulator import batch
 
     monkeypatch.setattr(batch, "BLOCK", 16)
     monkeypatch.setattr(batch, "BLOCK_BYTES", 0)
