@@ -101,10 +101,14 @@ for module in (dispatcher, ccallback):
 
 
 def kernel(function: F) -> F:
-    """Compile `function` to machine code: no Python inside, no GIL, IEEE division, cached where possible."""
-    return numba.njit(error_model="numpy", nogil=True, cache=kernel_folder() is not None)(function)
+    """Compile `function` to machine code: no Python inside, no GIL, IEEE division, cached where possible.
+
+    Arrays are not reference-counted in it, so that nothing can be allocated or returned as an array: counting those of
+    the tables, hundreds of atomic operations per call, took half of the time of a small network.
+    """
+    return numba.njit(error_model="numpy", nogil=True, _nrt=False, cache=kernel_folder() is not None)(function)
 
 
 def inlined(function: F) -> F:
     """Compile `function` as a part of the kernels that call it, to share their code without the price of a call."""
-    return numba.njit(error_model="numpy", nogil=True, forceinline=True)(function)
+    return numba.njit(error_model="numpy", nogil=True, _nrt=False, forceinline=True)(function)
