@@ -545,6 +545,8 @@ def _announce_compilation(*, sensitivities: bool) -> None:
     """Say, once per machine, that machine code is being made; a person should not wonder why nothing happens."""
     from .kernel_cache import kernels_are_cached
 
-    if not kernels_are_cached("sensitivity.integrate_slopes" if sensitivities else "rosenbrock.integrate"):
-        what = "the sensitivities" if sensitivities else "the integrator"
-        print(f"residuum: compiling {what}, once for this machine (about 20 s) ...", file=sys.stderr, flush=True)
+    kernel, what, seconds = "rosenbrock.integrate", "the integrator", "about 20 s"
+    if sensitivities:
+        kernel, what, seconds = "sensitivity.integrate_slopes", "the integrator with sensitivities", "20 to 40 s"
+    if not kernels_are_cached(kernel):
+        print(f"residuum: compiling {what}, once for this machine ({seconds}) ...", file=sys.stderr, flush=True)

@@ -310,7 +310,7 @@ def subtract_row(factors, offset, columns, start, end, x, i):
 def subtract_tile(factors, r0, r1, r2, r3, start, end, x, first, i):
     """Subtract from four rows of `x`, from row i on, the products of factors with rows `start` to `end` of the tail.
 
-    The factors of each row begin at r0, r1, r2, r3; the tail of `x` at row `first`.
+    The factors of each row begin at r0, r1, r2, r3, the tail of `x` at row `first`.
     """
     a0, a1, a2, a3 = load(x, 2 * i), load(x, 2 * i + 2), load(x, 2 * i + 4), load(x, 2 * i + 6)
     b0, b1, b2, b3 = load(x, 2 * i + 1), load(x, 2 * i + 3), load(x, 2 * i + 5), load(x, 2 * i + 7)
@@ -395,11 +395,8 @@ def step_slopes(tables, method, settings, inputs, w, z, slopes, run, lane, block
             store(u, i, per_h * c)
         entries = (lane * n_stages + stage) * n_columns
         for pair in range(at(inputs.block_pointer, block), at(inputs.block_pointer, block + 1)):
-            column = at(inputs.block_column, pair)
-            dv, dw = (
-                load(slopes.values, 2 * (run * n_pairs + pair)),
-                load(slopes.values, 2 * (run * n_pairs + pair) + 1),
-            )
+            column, place = at(inputs.block_column, pair), 2 * (run * n_pairs + pair)
+            dv, dw = load(slopes.values, place), load(slopes.values, place + 1)
             for q in range(at(inputs.column_pointer, column), at(inputs.column_pointer, column + 1)):
                 i, entry = 2 * at(inputs.entry_species, q), at(z.column_entries, entries + q)
                 store(u, i, fma(entry, dv, load(u, i)))
