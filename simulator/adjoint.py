@@ -14,7 +14,7 @@ from .ensemble import available_threads, steady_state
 from .errors import InputError, unknown_name
 from .options import SolverOptions, absolute_tolerances
 from .protocol import Conditions
-from .simd import WIDTH, aligned
+from .simd import PARAMETERS, aligned
 from .slopes import Forward, Slopes
 from .status import Status
 
@@ -132,7 +132,7 @@ def _adjoin(
     runs = rosenbrock.new_runs(k, compiled.function_values(values), at_rest)
     runs.status[:] = np.where(states.ok, int(Status.RUNNING), states.status)
     totals = totals_of_runs(compiled, k, start != 0.0)
-    gradient, solved = aligned(n, forward.n_blocks, WIDTH), np.zeros(n, bool)
+    gradient, solved = aligned(n, forward.n_blocks, PARAMETERS), np.zeros(n, bool)
     addresses = (*compiled.compiled_rates[:2], *compiled.compiled_slopes[:2])
 
     def work() -> None:

@@ -18,7 +18,7 @@ from .newton import jacobian_at, least_shift
 from .rates import call_rates
 from .rosenbrock import D0, D1, D2, ERR, FACTORISATIONS, OK, SHIFT, T, end_run, refill, set_clock
 from .sensitivity import add_up
-from .simd import WIDTH, at, fma, load, splat, store
+from .simd import PARAMETERS, WIDTH, at, fma, load, splat, store
 
 MOST_CORRECTIONS = 50
 SMALL_ENOUGH, TOO_LARGE = 1e-13, 1e-6
@@ -148,7 +148,7 @@ def respond(tables, output, settings, runs, totals, inputs, slopes, solved, addr
             if w.run[lane] >= 0:
                 solved[w.run[lane]] = True
         for block in range(inputs.block_pointer.size - 1):
-            for parameter in range(WIDTH):
+            for parameter in range(PARAMETERS):
                 enter_parameter(tables, settings, inputs, w, z, slopes, block, parameter, s, start, forcing)
                 for _ in range(MOST_CORRECTIONS):
                     if not correct(tables, settings, totals, w, solved, s, start, forcing, d):
@@ -194,7 +194,7 @@ def solve_transposed(tables, lu, x):
 
 @kernel
 def adjoin(tables, output, settings, runs, totals, inputs, slopes, weights, gradient, solved, addresses, w, z):
-    """Compute `gradient` (n_runs, n_blocks, WIDTH), the derivatives of sums of the amounts at rest; runs end as OK.
+    """Compute `gradient` (n_runs, n_blocks, PARAMETERS), the derivatives of sums of amounts at rest; runs end as OK.
 
     The sums have `weights` (n_runs, n_species); `slopes.s` holds the derivatives of the amounts at the start. With
     `J^T p = W^T a - weights`, the derivative is `p f_theta + a W s`; a shows as the part of p that grows as 1/c.
@@ -253,14 +253,19 @@ def adjoin(tables, output, settings, runs, totals, inputs, slopes, weights, grad
             if run < 0:
                 continue
             for block in range(n_blocks):
-                total = splat(0.0)
+                a, b = splat(0.0), splat(0.0)
                 for i in range(n):
-                    total = fma(kept[i, lane], load(slopes.s, (run * n_blocks + block) * n + i), total)
+                    place = 2 * ((run * n_blocks + block) * n + i)
+                    a = fma(kept[i, lane], load(slopes.s, place), a)
+                    b = fma(kept[i, lane], load(slopes.s, place + 1), b)
                 for pair in range(at(inputs.block_pointer, block), at(inputs.block_pointer, block + 1)):
                     column, product = at(inputs.block_column, pair), 0.0
                     for q in range(at(inputs.column_pointer, column), at(inputs.column_pointer, column + 1)):
                         product += z.columns[q, lane] * p[at(inputs.entry_species, q), lane]
-                    total = fma(product, load(slopes.values, run * n_pairs + pair), total)
-                store(gradient, run * n_blocks + block, total)
+                    place = 2 * (run * n_pairs + pair)
+                    a = fma(product, load(slopes.values, place), a)
+                    b = fma(product, load(slopes.values, place + 1), b)
+                store(gradient, 2 * (run * n_blocks + block), a)
+                store(gradient, 2 * (run * n_blocks + block) + 1, b)
             end_run(tables, runs, w, lane, OK)
         busy, _ = refill(tables, output, settings, runs, w)

@@ -2,7 +2,8 @@
 Machine code.
 
 The step of the integrator is itself differentiated (see `step_slopes`). Runs advance eight at a time as in
-`rosenbrock`; the sensitivities of each then advance eight parameters at a time, with the matrices of that run alone.
+`rosenbrock`; the sensitivities of each then advance sixteen parameters at a time, as two vectors, with the matrices of
+that run alone: a number of a matrix is read once for both.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from .kernel_cache import inlined, kernel
 from .kernels import Table, Tables, evaluate_partials, jacobian, update_rates
-from .lu import put, tail_row
+from .lu import tail_row
 from .rates import call_rates
 from .rosenbrock import (
     CULPRIT,
@@ -38,7 +39,7 @@ from .rosenbrock import (
     refill,
     set_clock,
 )  # fmt: skip
-from .simd import WIDTH, absolute, aligned, at, fma, larger, load, splat, store, where_less
+from .simd import PARAMETERS, WIDTH, absolute, aligned, at, fma, larger, load, splat, store, where_less
 
 Float = npt.NDArray[np.float64]
 
@@ -66,25 +67,27 @@ class Inputs(NamedTuple):
     column_pointer: Table
     entry_species: Table
     block_pointer: Table
-    """Which columns the free parameters of a block of eight act on: the block's share of `block_column`."""
+    """Which columns the free parameters of a block act on: the block's share of `block_column`."""
     block_column: Table
 
 
 class SlopeRuns(NamedTuple):
-    """The sensitivities of the runs of one call; last axis: the eight free parameters of a block."""
+    """The sensitivities of the runs of one call; last axis: the free parameters of a block."""
 
     s: Float
-    """dy/dtheta (n_runs, n_blocks, n_species, WIDTH), elimination order: at the start, then where the run got to."""
+    """dy/dtheta (n_runs, n_blocks, n_species, PARAMETERS), elimination order; as `Runs.y`, where the run got to."""
     values: Float
-    """Derivatives of the values (n_runs, len(block_column), WIDTH)."""
+    """Derivatives of the values (n_runs, len(block_column), PARAMETERS)."""
     scale: Float
-    """Sizes of the free parameters (n_runs, n_blocks, WIDTH)."""
+    """Sizes of the free parameters (n_runs, n_blocks, PARAMETERS)."""
     kept: Float
-    """(n_runs, n_times, n_outputs, n_blocks, WIDTH)."""
+    """(n_runs, n_times, n_outputs, n_blocks, PARAMETERS)."""
 
 
 class SlopeWorkspace(NamedTuple):
-    """Scratch of one thread. Lane arrays have shape (n, WIDTH), over runs or (from `unknowns` on) over parameters."""
+    """Scratch of one thread. Lane arrays have shape (n, WIDTH), over runs or, from `unknowns` on, over parameters: two
+    vectors per species or unknown.
+    """
 
     y: Float
     direction: Float
@@ -133,9 +136,8 @@ def slope_workspace(tables: Tables, inputs: Inputs, n_rates: int, n_pairs: int, 
         changes=lanes(tables.n_functions + n_partials + n_pairs), terms=lanes(n_terms), term_changes=lanes(n_terms),
         stage_terms=lanes(n_terms), entries=lanes(nnz), along=lanes(nnz), columns=lanes(n_columns),
         matrices=np.zeros(2 * WIDTH * n_stages * nnz), column_entries=np.zeros(WIDTH * n_stages * n_columns),
-        factors=np.zeros(WIDTH * n_lu), unknowns=lanes(len(tables.unknown_species)), s_stage=lanes(n),
-        s_new=lanes(n * n_blocks), u=lanes(n_stages * n),
-        interpolants=lanes(3 * n), error=lanes(1),
+        factors=np.zeros(WIDTH * n_lu), unknowns=lanes(2 * len(tables.unknown_species)), s_stage=lanes(2 * n),
+        s_new=lanes(2 * n * n_blocks), u=lanes(2 * n_stages * n), interpolants=lanes(6 * n), error=lanes(1),
     )  # fmt: skip
     work.y[n] = 1.0
     return work
@@ -285,38 +287,50 @@ def linearise(tables, method, inputs, addresses, w, z):
     spread(w.lu[:n_lu], z.factors, 0, 1, n_lu)
 
 
-# ---- one run: eight parameters ----------------------------------------------------------------------------------
+# ---- one run: sixteen parameters --------------------------------------------------------------------------------
 
 
 @inlined
-def row_product(factors, offset, columns, start, end, x):
-    """Return the sum of factors `start` to `end` of a row times the rows of `x` in their columns."""
-    a, b, c, d = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
+def subtract_row(factors, offset, columns, start, end, x, i):
+    """Subtract from row i of `x` the sum of factors `start` to `end` times the rows of `x` in their columns."""
+    a, b, c, d = load(x, 2 * i), load(x, 2 * i + 1), splat(0.0), splat(0.0)
     q = start
-    while q + 4 <= end:
-        a = fma(at(factors, offset + q), load(x, at(columns, q)), a)
-        b = fma(at(factors, offset + q + 1), load(x, at(columns, q + 1)), b)
-        c = fma(at(factors, offset + q + 2), load(x, at(columns, q + 2)), c)
-        d = fma(at(factors, offset + q + 3), load(x, at(columns, q + 3)), d)
-        q += 4
-    while q < end:
-        a = fma(at(factors, offset + q), load(x, at(columns, q)), a)
-        q += 1
-    return (a + b) + (c + d)
+    while q + 2 <= end:  # two columns at a time: four sums that do not wait for each other
+        v, w = -at(factors, offset + q), -at(factors, offset + q + 1)
+        j, k = 2 * at(columns, q), 2 * at(columns, q + 1)
+        a, b = fma(v, load(x, j), a), fma(v, load(x, j + 1), b)
+        c, d = fma(w, load(x, k), c), fma(w, load(x, k + 1), d)
+        q += 2
+    if q < end:
+        v, j = -at(factors, offset + q), 2 * at(columns, q)
+        a, b = fma(v, load(x, j), a), fma(v, load(x, j + 1), b)
+    store(x, 2 * i, a + c)
+    store(x, 2 * i + 1, b + d)
 
 
 @inlined
-def tile_product(factors, r0, r1, r2, r3, start, end, x, first):
-    """Return the products of four rows of the tail, columns `start` to `end`, with the rows of `x` from `first`."""
-    a0, a1, a2, a3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
-    b0, b1, b2, b3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
-    for j in range(start, end, 2):  # two columns at a time: eight sums that do not wait for each other
-        v, w = load(x, first + j), load(x, first + j + 1)
-        a0, b0 = fma(at(factors, r0 + j), v, a0), fma(at(factors, r0 + j + 1), w, b0)
-        a1, b1 = fma(at(factors, r1 + j), v, a1), fma(at(factors, r1 + j + 1), w, b1)
-        a2, b2 = fma(at(factors, r2 + j), v, a2), fma(at(factors, r2 + j + 1), w, b2)
-        a3, b3 = fma(at(factors, r3 + j), v, a3), fma(at(factors, r3 + j + 1), w, b3)
-    return a0 + b0, a1 + b1, a2 + b2, a3 + b3
+def subtract_tile(factors, r0, r1, r2, r3, start, end, x, first, i):
+    """Subtract from four rows of `x`, from row i on, the products of factors with rows `start` to `end` of the tail.
+
+    The factors of each row begin at r0, r1, r2, r3, the tail of `x` at row `first`.
+    """
+    a0, a1, a2, a3 = load(x, 2 * i), load(x, 2 * i + 2), load(x, 2 * i + 4), load(x, 2 * i + 6)
+    b0, b1, b2, b3 = load(x, 2 * i + 1), load(x, 2 * i + 3), load(x, 2 * i + 5), load(x, 2 * i + 7)
+    for j in range(start, end):
+        a, b = -load(x, 2 * (first + j)), -load(x, 2 * (first + j) + 1)
+        v0, v1, v2, v3 = at(factors, r0 + j), at(factors, r1 + j), at(factors, r2 + j), at(factors, r3 + j)
+        a0, b0 = fma(v0, a, a0), fma(v0, b, b0)
+        a1, b1 = fma(v1, a, a1), fma(v1, b, b1)
+        a2, b2 = fma(v2, a, a2), fma(v2, b, b2)
+        a3, b3 = fma(v3, a, a3), fma(v3, b, b3)
+    store(x, 2 * i, a0)
+    store(x, 2 * i + 1, b0)
+    store(x, 2 * i + 2, a1)
+    store(x, 2 * i + 3, b1)
+    store(x, 2 * i + 4, a2)
+    store(x, 2 * i + 5, b2)
+    store(x, 2 * i + 6, a3)
+    store(x, 2 * i + 7, b3)
 
 
 @kernel
@@ -326,29 +340,34 @@ def solve_tail(tables, factors, offset, x):
     for t in range(0, m, 4):
         r0, r1 = offset + tail_row(tables, t), offset + tail_row(tables, t + 1)
         r2, r3 = offset + tail_row(tables, t + 2), offset + tail_row(tables, t + 3)
-        i = first + t
-        p0, p1, p2, p3 = tile_product(factors, r0, r1, r2, r3, 0, t, x, first)
-        x0 = load(x, i) - p0
-        x1 = load(x, i + 1) - fma(at(factors, r1 + t), x0, p1)
-        x2 = load(x, i + 2) - fma(at(factors, r2 + t + 1), x1, fma(at(factors, r2 + t), x0, p2))
-        p3 = fma(at(factors, r3 + t + 1), x1, fma(at(factors, r3 + t), x0, p3))
-        put(x, i, (x0, x1, x2, load(x, i + 3) - fma(at(factors, r3 + t + 2), x2, p3)))
+        subtract_tile(factors, r0, r1, r2, r3, 0, t, x, first, first + t)
+        for i in range(2 * (first + t), 2 * (first + t) + 2):
+            x0 = load(x, i)
+            x1 = fma(-at(factors, r1 + t), x0, load(x, i + 2))
+            x2 = fma(-at(factors, r2 + t + 1), x1, fma(-at(factors, r2 + t), x0, load(x, i + 4)))
+            x3 = fma(-at(factors, r3 + t + 1), x1, fma(-at(factors, r3 + t), x0, load(x, i + 6)))
+            store(x, i + 2, x1)
+            store(x, i + 4, x2)
+            store(x, i + 6, fma(-at(factors, r3 + t + 2), x2, x3))
     for t in range(m - 4, -4, -4):
         r0, r1 = offset + tail_row(tables, t), offset + tail_row(tables, t + 1)
         r2, r3 = offset + tail_row(tables, t + 2), offset + tail_row(tables, t + 3)
-        i = first + t
-        p0, p1, p2, p3 = tile_product(factors, r0, r1, r2, r3, t + 4, m, x, first)
-        x3 = (load(x, i + 3) - p3) * at(factors, r3 + t + 3)
-        x2 = (load(x, i + 2) - fma(at(factors, r2 + t + 3), x3, p2)) * at(factors, r2 + t + 2)
-        p1 = fma(at(factors, r1 + t + 3), x3, fma(at(factors, r1 + t + 2), x2, p1))
-        x1 = (load(x, i + 1) - p1) * at(factors, r1 + t + 1)
-        p0 = fma(at(factors, r0 + t + 3), x3, fma(at(factors, r0 + t + 2), x2, p0))
-        put(x, i, ((load(x, i) - fma(at(factors, r0 + t + 1), x1, p0)) * at(factors, r0 + t), x1, x2, x3))
+        subtract_tile(factors, r0, r1, r2, r3, t + 4, m, x, first, first + t)
+        for i in range(2 * (first + t), 2 * (first + t) + 2):
+            x3 = at(factors, r3 + t + 3) * load(x, i + 6)
+            x2 = at(factors, r2 + t + 2) * fma(-at(factors, r2 + t + 3), x3, load(x, i + 4))
+            x1 = fma(-at(factors, r1 + t + 2), x2, fma(-at(factors, r1 + t + 3), x3, load(x, i + 2)))
+            x1 = at(factors, r1 + t + 1) * x1
+            x0 = fma(-at(factors, r0 + t + 2), x2, fma(-at(factors, r0 + t + 3), x3, load(x, i)))
+            store(x, i, at(factors, r0 + t) * fma(-at(factors, r0 + t + 1), x1, x0))
+            store(x, i + 2, x1)
+            store(x, i + 4, x2)
+            store(x, i + 6, x3)
 
 
 @kernel
 def step_slopes(tables, method, settings, inputs, w, z, slopes, run, lane, block):
-    """Advance the sensitivities of one run to eight parameters over its step; return their weighted error.
+    """Advance the sensitivities of one run to a block of parameters over its step; return their weighted error.
 
     With `s = dy/dtheta`, primes for d/dtheta, and the stages `u_i` of the step, `W = I / (gamma h) - J(t, y)`::
 
@@ -362,59 +381,66 @@ def step_slopes(tables, method, settings, inputs, w, z, slopes, run, lane, block
     n_head = n_unknowns - tables.n_tail
     nnz, n_columns = tables.jacobian_column.size, inputs.entry_species.size
     n_blocks, n_pairs = inputs.block_pointer.size - 1, inputs.block_column.size
-    first = (run * n_blocks + block) * n
+    rows = 2 * n  # vectors: species i has numbers 2 i and 2 i + 1
+    first = (run * n_blocks + block) * rows
     """The place of the block in `slopes.s`."""
     per_h = w.lane[PER_H, lane]
     factors = lane * tables.lu_column.size
     for stage in range(n_stages):
-        u = z.u[stage * n : (stage + 1) * n]
-        for i in range(n):
+        u = z.u[stage * rows : (stage + 1) * rows]
+        for i in range(rows):
             s, c = load(slopes.s, first + i), splat(0.0)
             for j in range(stage):
-                v = load(z.u, j * n + i)
+                v = load(z.u, j * rows + i)
                 s = fma(at(method.a, stage * n_stages + j), v, s)
                 c = fma(at(method.c, stage * n_stages + j), v, c)
             store(z.s_stage, i, s)
             store(u, i, per_h * c)
         entries = (lane * n_stages + stage) * n_columns
         for pair in range(at(inputs.block_pointer, block), at(inputs.block_pointer, block + 1)):
-            column = at(inputs.block_column, pair)
-            dv = load(slopes.values, run * n_pairs + pair)
+            column, place = at(inputs.block_column, pair), 2 * (run * n_pairs + pair)
+            dv, dw = load(slopes.values, place), load(slopes.values, place + 1)
             for q in range(at(inputs.column_pointer, column), at(inputs.column_pointer, column + 1)):
-                i = at(inputs.entry_species, q)
-                store(u, i, fma(at(z.column_entries, entries + q), dv, load(u, i)))
+                i, entry = 2 * at(inputs.entry_species, q), at(z.column_entries, entries + q)
+                store(u, i, fma(entry, dv, load(u, i)))
+                store(u, i + 1, fma(entry, dw, load(u, i + 1)))
         # ---- products with the matrices, and forward substitution as soon as a row is complete
         matrices, x = 2 * (lane * n_stages + stage) * nnz, z.unknowns
         for row in range(n_unknowns):
-            total, other = splat(0.0), splat(0.0)
+            a, b, c, d = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
             i = at(tables.unknown_species, row)
             if i >= 0:
-                total = load(u, i)
+                a, b = load(u, 2 * i), load(u, 2 * i + 1)
                 for e in range(at(tables.jacobian_pointer, i), at(tables.jacobian_pointer, i + 1)):
-                    j = at(tables.jacobian_column, e)
-                    total = fma(at(z.matrices, matrices + 2 * e), load(z.s_stage, j), total)
-                    other = fma(at(z.matrices, matrices + 2 * e + 1), load(slopes.s, first + j), other)
+                    j = 2 * at(tables.jacobian_column, e)
+                    v, along = at(z.matrices, matrices + 2 * e), at(z.matrices, matrices + 2 * e + 1)
+                    a, b = fma(v, load(z.s_stage, j), a), fma(v, load(z.s_stage, j + 1), b)
+                    c, d = fma(along, load(slopes.s, first + j), c), fma(along, load(slopes.s, first + j + 1), d)
             start = at(tables.lu_pointer, row)
             end = at(tables.lu_diagonal, row) if row < n_head else at(tables.lu_pointer, row + 1) - tables.n_tail
-            store(x, row, total + other - row_product(z.factors, factors, tables.lu_column, start, end, x))
+            store(x, 2 * row, a + c)
+            store(x, 2 * row + 1, b + d)
+            subtract_row(z.factors, factors, tables.lu_column, start, end, x, row)
         solve_tail(tables, z.factors, factors, x)
         for row in range(n_unknowns - 1, -1, -1):
             if row < n_head:
                 diagonal, end = at(tables.lu_diagonal, row), at(tables.lu_pointer, row + 1)
-                total = load(x, row) - row_product(z.factors, factors, tables.lu_column, diagonal + 1, end, x)
-                store(x, row, at(z.factors, factors + diagonal) * total)
+                subtract_row(z.factors, factors, tables.lu_column, diagonal + 1, end, x, row)
+                store(x, 2 * row, at(z.factors, factors + diagonal) * load(x, 2 * row))
+                store(x, 2 * row + 1, at(z.factors, factors + diagonal) * load(x, 2 * row + 1))
             i = at(tables.unknown_species, row)
             if i >= 0:
-                store(u, i, load(x, row))
+                store(u, 2 * i, load(x, 2 * row))
+                store(u, 2 * i + 1, load(x, 2 * row + 1))
     # ---- the error of the last stage, for a relative change of each parameter
-    scale = load(slopes.scale, run * n_blocks + block)
     err, finite = splat(0.0), splat(0.0)
-    for i in range(n):
-        v, s = load(z.u, (n_stages - 1) * n + i), load(slopes.s, first + i)
+    for i in range(rows):
+        scale = load(slopes.scale, 2 * (run * n_blocks + block) + i % 2)
+        v, s = load(z.u, (n_stages - 1) * rows + i), load(slopes.s, first + i)
         s_new = load(z.s_stage, i) + v
-        store(z.s_new, block * n + i, s_new)
+        store(z.s_new, block * rows + i, s_new)
         size = scale * larger(absolute(s), absolute(s_new))
-        e = scale * absolute(v) / fma(settings.rtol, size, splat(settings.atol[i]))
+        e = scale * absolute(v) / fma(settings.rtol, size, splat(settings.atol[i // 2]))
         err = larger(e, err)
         finite = fma(0.0, e, finite)
     store(z.error, 0, err + finite)
@@ -434,35 +460,37 @@ def keep_slopes(method, output, runs, w, z, slopes, run, block, n_blocks, t, h, 
 
     A step that is refused later leaves numbers here that the next attempt writes over.
     """
-    n, n_stages = w.slope.shape[0], method.gamma_sums.size
+    rows, n_stages = 2 * w.slope.shape[0], method.gamma_sums.size
     n_times, n_outputs = output.times.size, output.pointer.size - 1
-    first = (run * n_blocks + block) * n
+    first = (run * n_blocks + block) * rows
     io = runs.next_output[run]
     if io >= n_times or output.times[io] > reach:
         return
-    for i in range(n):
+    for i in range(rows):
         k1, k2, k3 = splat(0.0), splat(0.0), splat(0.0)
         for stage in range(n_stages):
-            v = load(z.u, stage * n + i)
+            v = load(z.u, stage * rows + i)
             k1 = fma(at(method.dense, stage), v, k1)
             k2 = fma(at(method.dense, n_stages + stage), v, k2)
             k3 = fma(at(method.dense, 2 * n_stages + stage), v, k3)
         store(z.interpolants, i, k1)
-        store(z.interpolants, n + i, k2)
-        store(z.interpolants, 2 * n + i, k3)
+        store(z.interpolants, rows + i, k2)
+        store(z.interpolants, 2 * rows + i, k3)
     while io < n_times and output.times[io] <= reach:
         theta = 1.0 if output.times[io] == reach else min((output.times[io] - t) / h, 1.0)
         for o in range(n_outputs):
-            total = splat(0.0)
-            for q in range(output.pointer[o], output.pointer[o + 1]):
-                i = output.species[q]
-                s_new = load(z.s_new, block * n + i)
-                if theta < 1.0:
-                    inner = fma(theta, load(z.interpolants, 2 * n + i), load(z.interpolants, n + i))
-                    inner = fma(theta, inner, load(z.interpolants, i))
-                    s_new = (1.0 - theta) * load(slopes.s, first + i) + theta * fma(1.0 - theta, inner, s_new)
-                total = fma(output.weight[q], s_new, total)
-            store(slopes.kept, ((run * n_times + io) * n_outputs + o) * n_blocks + block, total)
+            for side in range(2):
+                total = splat(0.0)
+                for q in range(output.pointer[o], output.pointer[o + 1]):
+                    i = 2 * output.species[q] + side
+                    s_new = load(z.s_new, block * rows + i)
+                    if theta < 1.0:
+                        inner = fma(theta, load(z.interpolants, 2 * rows + i), load(z.interpolants, rows + i))
+                        inner = fma(theta, inner, load(z.interpolants, i))
+                        s_new = (1.0 - theta) * load(slopes.s, first + i) + theta * fma(1.0 - theta, inner, s_new)
+                    total = fma(output.weight[q], s_new, total)
+                place = ((run * n_times + io) * n_outputs + o) * n_blocks + block
+                store(slopes.kept, 2 * place + side, total)
         io += 1
 
 
@@ -472,10 +500,11 @@ def culprit_of_slopes(settings, z, slopes, run, block, last):
     n = settings.atol.size
     worst, culprit = -1.0, 0
     for i in range(n):
-        for parameter in range(WIDTH):
+        for parameter in range(PARAMETERS):
+            row, lane = 2 * i + parameter // WIDTH, parameter % WIDTH
             scale = slopes.scale[run, block, parameter]
-            size = max(abs(slopes.s[run, block, i, parameter]), abs(z.s_new[block * n + i, parameter]))
-            e = scale * abs(z.u[last + i, parameter]) / (settings.rtol * scale * size + settings.atol[i])
+            size = max(abs(slopes.s[run, block, i, parameter]), abs(z.s_new[2 * n * block + row, lane]))
+            e = scale * abs(z.u[last + row, lane]) / (settings.rtol * scale * size + settings.atol[i])
             if not e < np.inf:
                 return i
             if e > worst:
@@ -494,7 +523,7 @@ def judge_slopes(tables, method, output, settings, inputs, runs, w, z, slopes, l
         if not e <= worst:
             worst = e
         if not e <= 1.0:
-            last = (method.gamma_sums.size - 1) * n
+            last = (method.gamma_sums.size - 1) * 2 * n
             runs.counts[run, CULPRIT] = culprit_of_slopes(settings, z, slopes, run, block, last)
             break
         keep_slopes(method, output, runs, w, z, slopes, run, block, n_blocks, w.lane[T, lane], h,
@@ -502,8 +531,8 @@ def judge_slopes(tables, method, output, settings, inputs, runs, w, z, slopes, l
     growth = min(LARGEST_GROWTH, max(LARGEST_SHRINK, SAFETY * (worst + 1e-14) ** (-1.0 / (method.error_order + 1))))
     if worst <= 1.0:
         w.lane[TRIAL_H, lane] = min(w.lane[TRIAL_H, lane], h * growth)
-        first = run * n_blocks * n
-        for i in range(n_blocks * n):
+        first = 2 * run * n_blocks * n
+        for i in range(2 * n_blocks * n):
             store(slopes.s, first + i, load(z.s_new, i))
         return
     finite = worst < np.inf

@@ -20,6 +20,8 @@ from numba.extending import intrinsic, lower_builtin, register_model
 
 WIDTH = 8
 """Lanes: the trajectories integrated in lockstep, each with its own time and step."""
+PARAMETERS = 2 * WIDTH
+"""Free parameters of a block: those whose sensitivities advance together, as two vectors."""
 
 _DOUBLE = ir.DoubleType()
 _VECTOR = ir.VectorType(_DOUBLE, WIDTH)

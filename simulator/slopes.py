@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from .errors import InputError, unknown_name
 from .expressions import array_function, derivative, derivatives, is_zero, names_in
-from .simd import WIDTH, aligned
+from .simd import PARAMETERS, aligned
 
 if TYPE_CHECKING:
     from .compiled import CompiledModel
@@ -149,8 +149,8 @@ class Slopes:
 def input_tables(compiled: CompiledModel, slopes: Slopes) -> tuple[Inputs, Index]:
     """Return how dy/dt changes with the values that `slopes` act on, and where derivatives of values go.
 
-    The second item has, per entry of `slopes.values`, its place in the blocks of eight free parameters that the
-    kernels read (`sensitivity.SlopeRuns.values`, last two axes as one); -1 if no reaction reads the value.
+    The second item has, per entry of `slopes.values`, its place in the blocks of free parameters that the kernels
+    read (`sensitivity.SlopeRuns.values`, last two axes as one); -1 if no reaction reads the value.
     """
     from .sensitivity import Inputs
 
@@ -178,14 +178,14 @@ def input_tables(compiled: CompiledModel, slopes: Slopes) -> tuple[Inputs, Index
     order = {value: c for c, value in enumerate(sorted(columns))}
     entries = [(species, sums) for value in order for species, sums in sorted(columns[value].items())]
 
-    n_blocks = -(-len(slopes.names) // WIDTH)
+    n_blocks = -(-len(slopes.names) // PARAMETERS)
     reached = [value in order for value in slopes.values.row.tolist()]
     shares = sorted(
-        {(j // WIDTH, order[v]) for v, j in zip(*(x[reached].tolist() for x in slopes.values), strict=True)}
+        {(j // PARAMETERS, order[v]) for v, j in zip(*(x[reached].tolist() for x in slopes.values), strict=True)}
     )
     share = {key: i for i, key in enumerate(shares)}
     targets = [
-        share[j // WIDTH, order[v]] * WIDTH + j % WIDTH if v in order else -1
+        share[j // PARAMETERS, order[v]] * PARAMETERS + j % PARAMETERS if v in order else -1
         for v, j in zip(slopes.values.row.tolist(), slopes.values.column.tolist(), strict=True)
     ]
 
@@ -266,7 +266,7 @@ class Forward:
     def __init__(self, compiled: CompiledModel, slopes: Slopes) -> None:
         self.compiled, self.slopes = compiled, slopes
         self.inputs, self._target = input_tables(compiled, slopes)
-        self.n_blocks = -(-len(slopes.names) // WIDTH)
+        self.n_blocks = -(-len(slopes.names) // PARAMETERS)
         self._order = compiled.plan[1]
 
     def workspace(self, n_stages: int) -> SlopeWorkspace:
@@ -279,17 +279,18 @@ class Forward:
 
     def bytes_per_run(self, n_kept: int) -> int:
         """Return the memory that one run takes while it is integrated, for `n_kept` numbers kept."""
-        return 8 * WIDTH * (self.n_blocks * (self.compiled.n_species + n_kept) + len(self.inputs.block_column))
+        return 8 * PARAMETERS * (self.n_blocks * (self.compiled.n_species + n_kept) + len(self.inputs.block_column))
 
     def runs(self, n: int, n_times: int, n_kept: int) -> SlopeRuns:
         """Return the arrays of `n` runs, to be filled by `enter`."""
         from .sensitivity import SlopeRuns
 
-        kept = aligned(n, n_times, n_kept, self.n_blocks, WIDTH)
+        kept = aligned(n, n_times, n_kept, self.n_blocks, PARAMETERS)
         kept[:] = np.nan
         return SlopeRuns(
-            s=aligned(n, self.n_blocks, self.compiled.n_species, WIDTH),
-            values=aligned(n, len(self.inputs.block_column), WIDTH), scale=aligned(n, self.n_blocks, WIDTH), kept=kept,
+            s=aligned(n, self.n_blocks, self.compiled.n_species, PARAMETERS),
+            values=aligned(n, len(self.inputs.block_column), PARAMETERS),
+            scale=aligned(n, self.n_blocks, PARAMETERS), kept=kept,
         )  # fmt: skip
 
     def enter(self, runs: SlopeRuns, values: Float, held: Collection[str], *, start: bool) -> None:
@@ -304,27 +305,29 @@ class Forward:
         amounts = self.compiled.initial_amounts(values[:, : self.compiled.n_parameters])
         names = np.arange(len(slopes.names))
         runs.scale[:] = 1.0
-        runs.scale[:, names // WIDTH, names % WIDTH] = slopes.scales(values, amounts)
+        runs.scale[:, names // PARAMETERS, names % PARAMETERS] = slopes.scales(values, amounts)
         entries = slopes.amounts
         fixed = np.array(self.compiled.network.fixed)
         taken = fixed | start
         runs.s[:, :, order.position[taken]] = 0.0
         mine = taken[entries.row]
         row, column = entries.row[mine], entries.column[mine]
-        runs.s[:, column // WIDTH, order.position[row], column % WIDTH] = slopes.of_amounts(values, held)[:, mine]
+        runs.s[:, column // PARAMETERS, order.position[row], column % PARAMETERS] = slopes.of_amounts(values, held)[
+            :, mine
+        ]
 
     def not_finite(self, runs: SlopeRuns) -> Index:
         """Return, per run, the first free parameter to which a derivative is not finite at the start; -1 if none."""
         amounts = np.isfinite(runs.s).all(axis=2).reshape(len(runs.s), -1)
         block = np.searchsorted(self.inputs.block_pointer, np.arange(runs.values.shape[1]), side="right") - 1
         for pair, b in enumerate(block):
-            amounts[:, b * WIDTH : (b + 1) * WIDTH] &= np.isfinite(runs.values[:, pair])
+            amounts[:, b * PARAMETERS : (b + 1) * PARAMETERS] &= np.isfinite(runs.values[:, pair])
         return np.where(amounts.all(axis=1), -1, np.argmin(amounts, axis=1))
 
     def keep_start(self, runs: SlopeRuns, output: Output) -> None:
         """Keep what is read out at the very start, before any step."""
         for o in range(len(output.pointer) - 1):
-            total = np.zeros((len(runs.s), self.n_blocks, WIDTH))
+            total = np.zeros((len(runs.s), self.n_blocks, PARAMETERS))
             for q in range(output.pointer[o], output.pointer[o + 1]):  # one after another: the order of a sum is fixed
                 total += output.weight[q] * runs.s[:, :, output.species[q]]
             runs.kept[:, 0, o] = total

@@ -10,6 +10,7 @@ from helpers import dimerisation, example, net, pulsed
 
 import residuum
 from residuum.simulator import CompiledModel, Conditions, Status, compile_model, rosenbrock, sensitivity, simulate
+from residuum.simulator.simd import PARAMETERS
 from residuum.simulator.slopes import Forward, Slopes
 from residuum.simulator.tableaux import RODAS5P
 
@@ -36,7 +37,7 @@ def one_step(
     slopes = forward.runs(1, 3, n)
     forward.enter(slopes, values, (), start=True)
     columns = np.arange(len(names))
-    place = (0, columns[None, :] // 8, position[:, None], columns[None, :] % 8)
+    place = (0, columns[None, :] // PARAMETERS, position[:, None], columns[None, :] % PARAMETERS)
     slopes.s[place] = s0
     addresses = compiled.compiled_rates[:2] + compiled.compiled_slopes[:2]
     sensitivity.integrate_slopes(

@@ -126,10 +126,18 @@ def test_output_between_steps_is_as_good_as_the_tolerance() -> None:
 
 
 def test_sensitivities_take_part_in_the_choice_of_the_step() -> None:
-    """A and B stay where they are at equal rates: the state is constant, its derivative is not."""
-    compiled = net("f 40; r 40", "A() 0.5; B() 0.5", "1 2 f; 2 1 r", "A 1")
-    result = simulate(compiled, TIMES, sensitivities=["f"], options=SolverOptions(rtol=1e-8, atol=1e-10))
-    np.testing.assert_allclose(slope(result, "A", "f"), -(1 - np.exp(-80 * TIMES)) / 160, atol=1e-9)
+    """A and B stay where they are at equal rates: the state is constant, its derivative is not.
+
+    The rates have a pulse at t = 1 that steps chosen before it would overshoot.
+    """
+    compiled = net("f 0.4; w 0.01", "A() 0.5; B() 0.5", "1 2 rate; 2 1 rate", "A 1",
+                   "rate() f*(1+50/(1+((time()-1)/w)^2))")  # fmt: skip
+    times = np.linspace(0, 2, 9)
+    result = simulate(compiled, times, sensitivities=["A()"], options=SolverOptions(rtol=1e-7, atol=1e-9))
+    pulse = 0.01 * (np.arctan((times - 1) / 0.01) + np.arctan(100))
+    np.testing.assert_allclose(slope(result, "A", "A()"), (1 + np.exp(-0.8 * (times + 50 * pulse))) / 2, atol=1e-6)
+    np.testing.assert_allclose(result["A"], 0.5, rtol=1e-14)
+    assert result.statistics["rejections"][0] > 0
 
 
 # ---- segments ---------------------------------------------------------------------------------------------------
