@@ -200,7 +200,7 @@ def simulate(
         str | None, typer.Option(metavar="FILE", help="Write a tidy CSV here; printed if neither is given.")
     ] = None,
     plot: Annotated[str | None, typer.Option(metavar="FILE", help="Write a figure here (.png, .pdf, .svg).")] = None,
-    rtol: RtolOption = 1e-5,
+    rtol: RtolOption = 1e-4,
     threads: ThreadsOption = None,
     progress: ProgressOption = None,
 ) -> None:
@@ -319,7 +319,7 @@ def matrix(
     out: Annotated[
         str, typer.Option(metavar="FOLDER", help="Folder for matrix.nc, matrix.csv, figures and report.html.")
     ] = "matrix",
-    rtol: RtolOption = 1e-5,
+    rtol: RtolOption = 1e-4,
     threads: ThreadsOption = None,
     progress: ProgressOption = None,
 ) -> None:
@@ -356,7 +356,7 @@ def demo(
     folder = read_folder(out)
     sections = _fit_into(folder, folder / "fit", starts=1, seed=0, progress=_shown(progress))
     doses = {"gilteritinib": [0, 0.3, 1, 3, 10, 30, 100], "trametinib": [0, 0.3, 1, 3, 10, 30]}
-    _matrix_into(folder, doses, list(CONTEXTS), None, [7200.0, 86400.0], "untreated", 1e-5, threads,
+    _matrix_into(folder, doses, list(CONTEXTS), None, [7200.0, 86400.0], "untreated", 1e-4, threads,
                  _shown(progress), extra=sections)  # fmt: skip
 
 

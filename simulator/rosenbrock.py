@@ -426,12 +426,12 @@ def combine(method, w, s, n):
     Four species are done together: one species' sum alone would wait for each of its additions.
     """
     u, y_new, right = w.u, w.y_new, w.right
-    whole = n - n % 4
+    whole, first = n - n % 4, s * method.gamma_sums.size
     for i in range(0, whole, 4):
         y0, y1, y2, y3 = load(w.y, i), load(w.y, i + 1), load(w.y, i + 2), load(w.y, i + 3)
         c0, c1, c2, c3 = splat(0.0), splat(0.0), splat(0.0), splat(0.0)
         for j in range(s):
-            a, c, place = splat(method.a[s, j]), splat(method.c[s, j]), j * n + i
+            a, c, place = splat(at(method.a, first + j)), splat(at(method.c, first + j)), j * n + i
             v0, v1, v2, v3 = load(u, place), load(u, place + 1), load(u, place + 2), load(u, place + 3)
             y0, y1, y2, y3 = fma(a, v0, y0), fma(a, v1, y1), fma(a, v2, y2), fma(a, v3, y3)
             c0, c1, c2, c3 = fma(c, v0, c0), fma(c, v1, c1), fma(c, v2, c2), fma(c, v3, c3)
@@ -441,7 +441,7 @@ def combine(method, w, s, n):
         y, total = load(w.y, i), splat(0.0)
         for j in range(s):
             v = load(u, j * n + i)
-            y, total = fma(method.a[s, j], v, y), fma(method.c[s, j], v, total)
+            y, total = fma(at(method.a, first + j), v, y), fma(at(method.c, first + j), v, total)
         store(y_new, i, y)
         store(right, i, total)
 
@@ -498,7 +498,9 @@ def interpolate(method, w, n):
         k1, k2, k3 = splat(0.0), splat(0.0), splat(0.0)
         for s in range(n_stages):
             v = load(w.u, s * n + i)
-            k1, k2, k3 = fma(method.dense[0, s], v, k1), fma(method.dense[1, s], v, k2), fma(method.dense[2, s], v, k3)
+            k1 = fma(at(method.dense, s), v, k1)
+            k2 = fma(at(method.dense, n_stages + s), v, k2)
+            k3 = fma(at(method.dense, 2 * n_stages + s), v, k3)
         store(w.interpolants, i, k1)
         store(w.interpolants, n + i, k2)
         store(w.interpolants, 2 * n + i, k3)
