@@ -113,8 +113,10 @@ def _try_in_child(tool: Tool, problem: Problem) -> None:
         raise RuntimeError({2: "the run raises", 3: "the run is not finite"}.get(code, f"crashes (signal {-code})"))
 
 
-def references(first: Tool, second: Tool, problem: Problem, members: Sequence[Member]) -> list[Float | None]:
-    """Return a tight solution per member; None where two integrators do not agree on it."""
+def references(
+    first: Tool, second: Tool, problem: Problem, members: Sequence[Member], agreement: float = AGREEMENT
+) -> list[Float | None]:
+    """Return a tight solution per member; None where two integrators do not agree on it to E = `agreement`."""
     atol = TIGHT_RTOL * TIGHT_ATOL_FACTOR * problem.scale
     pair = []
     for tool in (first, second):
@@ -122,7 +124,7 @@ def references(first: Tool, second: Tool, problem: Problem, members: Sequence[Me
         with quiet():
             pair.append(tool.run_all(list(members), problem.times, TIGHT_RTOL, atol))
         del tool.most_steps, tool.most_seconds
-    return [a if global_error(b, a) <= AGREEMENT else None for a, b in zip(*pair, strict=True)]
+    return [a if global_error(b, a) <= agreement else None for a, b in zip(*pair, strict=True)]
 
 
 def timed(point: Point, problem: Problem, members: Sequence[Member], reference: Sequence[Float | None],

@@ -25,7 +25,7 @@ def write_report(found: Any, out: Path, command: str, seconds: float) -> None:
         if any(key[0] == case for key in found.chosen):
             parts += [f"## {case.capitalize()}", *_equal_error(found, case)]
     parts += _others(found)
-    parts += ["## Left out", *[f"- {reason}" for reason in found.left_out], "- gradients: not available yet"]
+    parts += ["## Left out", *[f"- {reason}" for reason in found.left_out]]
     parts += ["## How to read this", NOTES]
     if figures:
         parts.append("Work-precision curves of this run: " + ", ".join(f"`figures/{name}`" for name in figures) + ".")
@@ -119,6 +119,13 @@ def _others(found: Any) -> Iterable[str]:
         r = rows[0]
         yield (f"10 x 10 doses in two contexts, two read-outs, two times, pre-equilibration included: "
                f"{_short(r['cpu_ms'])} ms for {r['n']} runs in one thread; {r['failed']} failed.")  # fmt: skip
+    if rows := o.get("gradient"):
+        yield "## Gradients: forward sensitivities at default tolerance (residuum only)"
+        yield _table(
+            ["model", "n", "parameters", "CPU ms per run", "without", "share of a run per parameter", "steps"],
+            [[r["model"], str(r["n"]), str(r["n_parameters"]), _short(r["cpu_ms"]), _short(r["cpu_ms_without"]),
+              f"{r['per_parameter']:.2f}", f"x{r['attempts']:.2f}"] for r in rows],
+        )  # fmt: skip
     if rows := o.get("steady state"):
         yield "## Steady state (residuum only)"
         yield _table(["model", "n", "reached", "CPU ms per run"],

@@ -12,12 +12,14 @@ from tools import Tool
 
 import residuum
 
+AGREEMENT = 2e-4
+
 
 def robustness(problem: Problem, n: int, n_checked: int, first: Tool, second: Tool, seed: int = 2024) -> dict[str, Any]:
     """Solve `n` sets (every parameter x/÷10) at default tolerance; compare `n_checked` with a tight solution.
 
-    The tight solution is one on which `first` and `second` agree to 1e-6; where they do not, the run is not judged
-    and counted in `unjudged`.
+    The tight solution is one on which `first` and `second` agree to a tenth of the error that is allowed; where they do
+    not, the run is not judged and counted in `unjudged`.
     """
     parameters = problem.spread(n, 10.0, seed)
     names = tuple(map(str, range(n)))
@@ -27,7 +29,7 @@ def robustness(problem: Problem, n: int, n_checked: int, first: Tool, second: To
     )  # fmt: skip
     chosen = np.sort(np.random.default_rng(seed).permutation(n)[:n_checked])
     chosen = [int(i) for i in chosen if result.ok[i]]
-    tight = references(first, second, problem, problem.members(parameters[chosen]))
+    tight = references(first, second, problem, problem.members(parameters[chosen]), AGREEMENT)
     pairs = [(i, values) for i, values in zip(chosen, tight, strict=True) if values is not None]
     errors = [global_error(result.values[i], values) for i, values in pairs]
     statuses = Counter(residuum.Status(int(code)).name for code in result.status)

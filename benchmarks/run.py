@@ -181,6 +181,32 @@ def steady_states(found: Measurements, problem: Problem, n: int, repeats: int) -
               reached=int(result.ok.sum()))  # fmt: skip
 
 
+def gradients(found: Measurements, problem: Problem, n: int, n_parameters: int, repeats: int) -> None:
+    """Time forward sensitivities against the same runs without, at default tolerance; this package only."""
+    model, names = problem.compiled, tuple(map(str, range(n)))
+    conditions = residuum.Conditions(names, problem.spread(n, 1.5, seed=1))
+    free = [
+        name
+        for name, value in zip(model.parameters, problem.nominal, strict=True)
+        if value and name not in model.frozen
+    ]
+    wanted = free[:n_parameters]
+    times: dict[bool, list[float]] = {False: [], True: []}
+    attempts: dict[bool, int] = {}
+    for repeat in range(repeats + 1):  # the first one may load or compile
+        for slopes, kept in times.items():
+            start = time.process_time()
+            result = residuum.simulate(
+                model, problem.times, conditions, sensitivities=wanted if slopes else (), threads=1
+            )
+            attempts[slopes] = int(result.statistics["attempts"].sum())
+            kept += [1e3 * (time.process_time() - start) / n] if repeat else []
+    plain, with_slopes = (float(np.median(times[slopes])) for slopes in (False, True))
+    found.add("gradient", model=problem.name, tool="residuum", n=n, n_parameters=len(wanted), cpu_ms=with_slopes,
+              cpu_ms_without=plain, per_parameter=(with_slopes / plain - 1) / len(wanted),
+              attempts=attempts[True] / attempts[False], failed=int((~result.ok).sum()))  # fmt: skip
+
+
 def whole_matrix(found: Measurements, repeats: int) -> None:
     """Time `residuum.dose_matrix` as a user calls it, pre-equilibration and labels included."""
     times = []
@@ -223,11 +249,13 @@ def measure_others(
     quick = arguments.quick
     repeats = 1 if quick else 5
     second = Cvode if Cvode.name in arguments.tools else Lsoda
-    checks = {"robertson": (8, 8)} if quick else {"earm_1_0": (1000, 50), "aml": (50, 50)}
+    checks = {"robertson": (8, 8)} if quick else {"earm_1_0": (10_000, 500), "aml": (200, 200)}
     for name, problem in problems.items():
         jobs: dict[str, Callable[[], None]] = {}
         if name in ("multistate", "egfr_net", "aml"):
             jobs["steady state"] = lambda p=problem: steady_states(found, p, 8 if quick else 100, min(repeats, 3))
+        if name in ("earm_1_0", "egfr_net", "aml"):
+            jobs["gradient"] = lambda p=problem: gradients(found, p, 8 if quick else 48, 32, min(repeats, 3))
         if name == "aml":
             jobs["dose_matrix"] = lambda: whole_matrix(found, min(repeats, 3))
         if name in checks:
