@@ -382,7 +382,7 @@ class CompiledModel:
         rosenbrock.slope_at(tables, self.compiled_rates[0], w, rosenbrock.T, w.y, w.slope)
         if tables.n_functions:
             kernels.evaluate_partials(self.compiled_rates[1], w.x, w.values, w.partials)
-        kernels.jacobian(tables, w.k, w.y, w.partials, w.terms, w.entries, w.dfdt)
+        kernels.jacobian(tables, w.k, w.y, w.partials, w.terms, w.entries)
         rows = np.repeat(np.arange(self.n_species), np.diff(tables.jacobian_pointer))
         place = (order.permutation[rows], order.permutation[tables.jacobian_column])
         entries = w.entries[: len(tables.jacobian_column), 0]

@@ -65,10 +65,6 @@ class Tables(NamedTuple):
     sum_pointer: Table
     sum_term: Table
     sum_by: Float
-    # explicit time: species changed, chain term, by how much
-    time_species: Table
-    time_term: Table
-    time_by: Float
     # rate functions: rate constants that they decide, and the observables they read
     dynamic_rate: Table
     dynamic_function: Table
@@ -215,8 +211,8 @@ def linear_system(tables, k, y, partials, terms, system, dfdt):
 
 
 @kernel
-def jacobian(tables, k, y, partials, terms, entries, dfdt):
-    """Write df/dy into `entries` (pattern of `tables`) and the explicit df/dt into `dfdt`.
+def jacobian(tables, k, y, partials, terms, entries):
+    """Write df/dy into `entries` (pattern of `tables`).
 
     `partials` holds the partial derivatives of the rate functions at the present time and amounts; `terms` is scratch.
     """
@@ -233,12 +229,6 @@ def jacobian(tables, k, y, partials, terms, entries, dfdt):
         for q in range(at(tables.sum_pointer, e), at(tables.sum_pointer, e + 1)):
             total = fma(at(tables.sum_by, q), load(terms, at(tables.sum_term, q)), total)
         store(entries, e, total)
-    for i in range(tables.n_species):
-        store(dfdt, i, 0.0)
-    for q in range(tables.time_species.size):
-        i = at(tables.time_species, q)
-        term = load(terms, n_terms + at(tables.time_term, q))
-        store(dfdt, i, fma(at(tables.time_by, q), term, load(dfdt, i)))
 
 
 @kernel

@@ -62,7 +62,7 @@ def jacobian_at(tables, rates_address, partials_address, w):
     slope_at(tables, rates_address, w, T, w.y, w.slope)
     if tables.n_functions > 0:
         evaluate_partials(partials_address, w.x, w.values, w.partials)
-    jacobian(tables, w.k, w.y, w.partials, w.terms, w.entries, w.dfdt)
+    jacobian(tables, w.k, w.y, w.partials, w.terms, w.entries)
     linear_system(tables, w.k, w.y, w.partials, w.terms, w.system, w.dfdt)
     largest = splat(0.0)
     for e in range(tables.jacobian_column.size):

@@ -278,7 +278,7 @@ def linearise(tables, method, inputs, addresses, w, z):
             call_rates(addresses[2], w.x, w.values, z.stage_pairs)
             rates_along(tables, addresses, w, z, method.gamma_sums[s] * h)
         # ---- matrices
-        jacobian(tables, w.k, z.y, z.partials, z.terms, z.entries, w.scratch)
+        jacobian(tables, w.k, z.y, z.partials, z.terms, z.entries)
         dpartials = z.changes[tables.n_functions :]
         dpairs = dpartials[inputs.n_partials :]
         jacobian_along(tables, z.k, z.dk, w.y, z.direction, w.partials, dpartials, z.terms, z.term_changes,

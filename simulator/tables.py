@@ -156,7 +156,6 @@ def build_tables(network: ReactionNetwork, functions: RateFunctions, rates: Rate
         chain_further_pointer=chain_further[0], chain_further=chain_further[1],
         jacobian_pointer=_pointer(cell // n, n), jacobian_column=_table(cell % n),
         sum_pointer=_pointer(summand // n_terms, len(cell)), sum_term=_table(summand % n_terms), sum_by=by,
-        time_species=_table(at[changed[timed]]), time_term=_table(chained[clock]), time_by=change[timed],
         dynamic_rate=_table(dynamic), dynamic_function=_table(rates.function[dynamic]),
         dynamic_factor=rates.factor[dynamic],
         observable_pointer=_pointer(group, len(groups)), observable=_table(at[member]), observable_weight=weight,
