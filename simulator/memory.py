@@ -8,6 +8,8 @@ from pathlib import Path
 
 from .errors import InputError
 
+ALWAYS_THERE = 4e6
+"""Bytes for which the system is not asked."""
 MEMINFO = Path("/proc/meminfo")
 OWN_GROUP = Path("/proc/self/cgroup")
 GROUPS = Path("/sys/fs/cgroup")
@@ -21,8 +23,7 @@ def available_bytes() -> float:
 
 def require_memory(needed: float, request: str, instead: str) -> None:
     """Raise InputError, with the estimate and what to do `instead`, if `request` needs more bytes than there are."""
-    available = available_bytes()
-    if needed > available:
+    if needed > ALWAYS_THERE and needed > (available := available_bytes()):
         raise InputError(
             f"{request} would take about {needed / 1e9:.3g} GB of memory, and {available / 1e9:.3g} GB are available; "
             f"{instead}"
