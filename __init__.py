@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Conditions,
         InputError,
         MissingBioNetGenError,
+        ModelNotice,
         ReactionNetwork,
         Result,
         Segment,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         Status,
         UnknownNameError,
         bliss_excess,
+        check_gradient,
         compile_model,
         from_bngl,
         hsa_excess,
@@ -46,9 +48,10 @@ if TYPE_CHECKING:
     )
 
 _SIMULATOR = (
-    "CompiledModel", "Conditions", "InputError", "MissingBioNetGenError", "ReactionNetwork", "Result", "Segment",
-    "SolverOptions", "Status", "UnknownNameError", "bliss_excess", "compile_model", "from_bngl", "hsa_excess",
-    "parse_net", "read_bngl", "read_net", "simulate", "steady_state", "steady_state_gradient", "warmup",
+    "CompiledModel", "Conditions", "InputError", "MissingBioNetGenError", "ModelNotice", "ReactionNetwork", "Result",
+    "Segment", "SolverOptions", "Status", "UnknownNameError", "bliss_excess", "check_gradient", "compile_model",
+    "from_bngl", "hsa_excess", "parse_net", "read_bngl", "read_net", "simulate", "steady_state",
+    "steady_state_gradient", "warmup",
 )  # fmt: skip
 
 _FITTING = ("Fit", "Problem", "fit", "read_problem")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .sensitivity import SlopeRuns
 
 Float = npt.NDArray[np.float64]
-BLOCK = 2048
+BLOCK = 1024
 """Conditions whose rate constants are held in memory at once, with those of a block beside it; results do not depend on
 it."""
 BLOCK_BYTES, FEWEST = 2**27, 64
@@ -47,13 +47,13 @@ class Batch:
         n = len(conditions)
         self.compiled, self.conditions, self.times = compiled, conditions, times
         self.intervals, self.readout, self.options = intervals, readout, options
-        self.values = np.full((n, len(times), len(readout.names)), np.nan)
+        self.values = np.empty((n, len(times), len(readout.names)))  # NaN where a run does not get: see `_run_block`
         self.forward: Forward | None = None
         self.sensitivities: Float | None = None
         if len(sensitivities):
             slopes = Slopes(compiled, sensitivities)
             self.forward, self.output_slopes = Forward(compiled, slopes), readout.slopes(slopes)
-            self.sensitivities = np.full((*self.values.shape, len(slopes.names)), np.nan)
+            self.sensitivities = np.empty((*self.values.shape, len(slopes.names)))
         self.status = np.full(n, int(Status.PENDING), np.int64)
         self.reached = np.full(n, np.nan)
         self.counts = np.zeros((n, 6), np.int64)
@@ -99,12 +99,14 @@ class Batch:
         n = len(self.status)
         blocks = [slice(start, min(start + self.block, n)) for start in range(0, n, self.block)]
         at_once = min(2 if n_threads > 1 else 1, len(blocks))
+        self.clock[0] = wall.monotonic()  # what was compiled before is no run's time
         with ThreadPoolExecutor(n_threads) as workers, ThreadPoolExecutor(max(at_once, 1)) as leaders:
             try:
                 futures = {leaders.submit(self._run_block, rows, workers, n_threads) for rows in blocks}
                 self._watch(futures, advance)
             except BaseException:
-                self.stop[:] = int(Status.STOPPED)  # else the pools would finish what was begun before they close
+                self.interrupted.set()  # else the pools would finish what was begun before they close
+                self.stop[:] = int(Status.STOPPED)
                 leaders.shutdown(wait=False, cancel_futures=True)
                 raise
 
@@ -118,6 +120,9 @@ class Batch:
 
     def _run_block(self, rows: slice, workers: ThreadPoolExecutor, n_threads: int) -> None:
         """Run the conditions in `rows`, interval by interval, in threads that take runs from one queue."""
+        self.values[rows] = np.nan
+        if self.sensitivities is not None:
+            self.sensitivities[rows] = np.nan
         if self.interrupted.is_set():
             return
         from . import rosenbrock
@@ -155,7 +160,7 @@ class Batch:
             else:
                 output = self.output._replace(times=self.times - interval.start)
                 start, span, steady, position = interval.start, interval.end - interval.start, 0.0, next_output
-                if self.forward is not None and slopes is not None and self.times[0] <= start:
+                if self.forward is not None and slopes is not None and self.times[0] == start:
                     self.forward.keep_start(slopes, output)
             settings = rosenbrock.Settings(
                 start, span, self.options.rtol, self.atol_ordered, self.options.nonnegative, self.options.max_steps,
@@ -238,8 +243,9 @@ class Batch:
                     late = self.clock[0] - self.started > self.options.max_seconds
                     self.stop[late] = int(Status.TIME_LIMIT)
                 status = self.status.copy()  # the threads go on
-                begun = (status == int(Status.RUNNING)) | (status == int(Status.PENDING))
-                advance(int(np.where(begun, self.intervals_done, n_intervals).sum()) // n_intervals)
+                through = self.intervals_done + (status == int(Status.OK))
+                begun = np.isin(status, (Status.RUNNING, Status.PENDING, Status.OK))
+                advance(int(np.where(begun, np.minimum(through, n_intervals), n_intervals).sum()) // n_intervals)
             except KeyboardInterrupt:
                 self.interrupted.set()
                 self.stop[:] = int(Status.STOPPED)
@@ -301,6 +307,10 @@ class Batch:
             "residuum_version": getattr(sys.modules[__name__.partition(".")[0]], "__version__", "unknown"),
             "method": "rodas5p",
             "rtol": self.options.rtol,
+            "max_steps": self.options.max_steps,
+            "max_seconds": "none" if self.options.max_seconds is None else self.options.max_seconds,
+            "nonnegative": int(self.options.nonnegative),
+            "equilibration_time": self.options.equilibration_time,
             "atol": float(self.atol[0]) if np.ptp(self.atol) == 0 else str(self.atol.tolist()),
             "unit_amount": self.compiled.units["amount"],
             "unit_time": self.compiled.units["time"],

@@ -17,6 +17,7 @@ import typer
 from . import memory
 from .cache import CacheNotice
 from .errors import InputError, ModelNotice, unknown_name
+from .options import SolverOptions
 from .words import FIGURES, load_model, read_doses, read_file, read_folder, read_settings, read_times
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def simulate(
         str | None, typer.Option(metavar="FILE", help="Write a tidy CSV here; printed if neither is given.")
     ] = None,
     plot: Annotated[str | None, typer.Option(metavar="FILE", help="Write a figure here (.png, .pdf, .svg).")] = None,
-    rtol: RtolOption = 1e-4,
+    rtol: RtolOption = SolverOptions.rtol,
     threads: ThreadsOption = None,
     progress: ProgressOption = None,
 ) -> None:
@@ -212,7 +213,7 @@ def simulate(
 
     `residuum simulate mymodel.py --times 0:100/51 --set kf=0.2 --out mymodel.csv`
     """
-    from .. import SolverOptions, aml_model
+    from .. import aml_model
     from .. import simulate as run
     from .plots import courses_figure, save
     from .report import write_whole
@@ -319,7 +320,7 @@ def matrix(
     out: Annotated[
         str, typer.Option(metavar="FOLDER", help="Folder for matrix.nc, matrix.csv, figures and report.html.")
     ] = "matrix",
-    rtol: RtolOption = 1e-4,
+    rtol: RtolOption = SolverOptions.rtol,
     threads: ThreadsOption = None,
     progress: ProgressOption = None,
 ) -> None:
@@ -356,7 +357,7 @@ def demo(
     folder = read_folder(out)
     sections = _fit_into(folder, folder / "fit", starts=1, seed=0, progress=_shown(progress))
     doses = {"gilteritinib": [0, 0.3, 1, 3, 10, 30, 100], "trametinib": [0, 0.3, 1, 3, 10, 30]}
-    _matrix_into(folder, doses, list(CONTEXTS), None, [7200.0, 86400.0], "untreated", 1e-4, threads,
+    _matrix_into(folder, doses, list(CONTEXTS), None, [7200.0, 86400.0], "untreated", SolverOptions.rtol, threads,
                  _shown(progress), extra=sections)  # fmt: skip
 
 
@@ -512,7 +513,7 @@ def _matrix_into(folder: Path, drugs: dict[str, list[float]], contexts: list[str
                  times: list[float], reference: str, rtol: float, threads: int | None, progress: bool,
                  extra: Sequence[Section] = ()) -> None:  # fmt: skip
     """Compute a matrix of the shipped model and write matrix.nc, matrix.csv, figures and report.html."""
-    from .. import SolverOptions, aml_model, dose_matrix
+    from .. import aml_model, dose_matrix
     from .outputs import write_matrix, write_tables
 
     compiled = aml_model()

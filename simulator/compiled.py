@@ -400,7 +400,7 @@ class CompiledModel:
 
         work = self._at(0.0, np.zeros(self.n_species), p)
         tables, order = self.plan
-        address, keep_alive = self.compiled_rates[0], self.compiled_rates[2]
+        address, keep_alive = self.compiled_rates[0], (self.compiled_rates[2], self._code_alive)
         permutation, position = order.permutation, order.position
 
         @numba.njit(error_model="numpy")

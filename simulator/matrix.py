@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .ensemble import simulate
 from .errors import InputError, unknown_name
-from .options import SolverOptions, default_atol
+from .options import SolverOptions, absolute_tolerances
 from .protocol import Conditions, Segment, checked_times
 from .status import Status
 
@@ -178,9 +178,7 @@ def _noise(compiled: CompiledModel, readouts: Sequence[str], options: SolverOpti
 
     Named expressions have no such amount: there, any control above zero counts.
     """
-    options = options or SolverOptions()
-    atol = default_atol(compiled, options.rtol) if options.atol is None else options.atol
-    of_species = np.broadcast_to(np.asarray(atol, float), compiled.n_species)
+    of_species = absolute_tolerances(compiled, options or SolverOptions())
     groups: dict[str, Sequence[tuple[int, float]]] = {name: [(i, 1.0)] for i, name in enumerate(compiled.species)}
     groups |= compiled.network.observables
     return np.array([sum(abs(w) * of_species[i] for i, w in groups.get(name, ())) for name in readouts], float)

@@ -59,7 +59,7 @@ class SolverOptions:
             raise InputError(f"atol is {self.atol}, expected positive numbers")
         if self.method not in ("auto", "rodas5p"):
             raise unknown_name("method", self.method, ("auto", "rodas5p"))
-        if not _all_numbers(self.max_steps, lambda x: (x >= 1) & (x == np.floor(x))):
+        if not _all_numbers(self.max_steps, lambda x: (x >= 1) & (x < 2**62) & (x == np.floor(x))):
             raise InputError(f"max_steps is {self.max_steps}, expected a whole number above 0")
         if self.max_seconds is not None and not _all_numbers(self.max_seconds, lambda x: x > 0):
             raise InputError(f"max_seconds is {self.max_seconds}, expected a number above 0, or None for no limit")

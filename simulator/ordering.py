@@ -1,4 +1,4 @@
-"""Order of elimination: sparsity pattern of the Jacobian in, permutation and LU pattern planned once out.
+"""Order of elimination: sparsity pattern of a linear system in, permutation and LU pattern planned once out.
 
 Rows and columns of the matrix are sets of bits, so that the fill-in of a row is a few machine words. Machine code.
 """
@@ -19,9 +19,9 @@ class LUPattern(NamedTuple):
     """Sparsity of `L + U` in elimination order, by rows: `columns[pointer[i]:pointer[i + 1]]` sorted, with diagonal."""
 
     permutation: Index
-    """Species eliminated at each step, shape (n,)."""
+    """Unknown eliminated at each step, shape (n,)."""
     position: Index
-    """Step at which each species is eliminated, shape (n,): the inverse of `permutation`."""
+    """Step at which each unknown is eliminated, shape (n,): the inverse of `permutation`."""
     pointer: Index
     diagonal: Index
     """Place of the diagonal entry of each row, shape (n,)."""

@@ -23,7 +23,7 @@ Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
 
 OK, STEP_LIMIT, TOO_STIFF, NOT_FINITE, NEGATIVE, SINGULAR = (int(Status(code)) for code in range(6))
-NO_STEADY_STATE, RUNNING = int(Status.NO_STEADY_STATE), int(Status.RUNNING)
+NO_STEADY_STATE, RUNNING, PENDING = int(Status.NO_STEADY_STATE), int(Status.RUNNING), int(Status.PENDING)
 
 ATTEMPTS, STEPS, REJECTIONS, FACTORISATIONS, RHS_CALLS, CULPRIT = range(6)
 """Columns of `Runs.counts`; `CULPRIT` is the species (elimination order) that a failure is blamed on."""
@@ -328,7 +328,8 @@ def refill(tables, output, settings, runs, w):
             if runs.status[run] != RUNNING:  # failed in an earlier interval, or never to be begun
                 continue
             if runs.stop[run] != 0:
-                runs.status[run] = runs.stop[run]
+                untouched = runs.counts[run, ATTEMPTS] == 0 and runs.reached[run] != runs.reached[run]
+                runs.status[run] = PENDING if untouched else runs.stop[run]
                 continue
             runs.started[run] = runs.clock[0] - runs.elapsed[run]
             load_run(tables, settings, runs, w, run, lane)

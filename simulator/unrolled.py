@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import llvmlite
 import llvmlite.binding as llvm
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from .cache import content_hash, read_arrays, writable_folder, write_arrays
+from .kernel_cache import kernels_hash
 from .simd import WIDTH
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ NONE = np.zeros(4, np.int64)
 """`Tables.code` of a network that runs by its tables."""
 MOST_OPERATIONS = 6000
 """Operations of one step of every kind, added up, above which a network runs by its tables."""
-SCHEMA = "1"
 _LANES = f"<{WIDTH} x double>"
 _NAMES = ("rhs", "system", "factor", "solve")
 
@@ -249,9 +248,7 @@ def _machine() -> Any:
 
 def _object_code(tables: Tables) -> bytes:
     """Return the machine code of a network, from the cache if it is there."""
-    cpu = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
-    parts = [np.asarray(table).tobytes() for table in tables]
-    key = content_hash(SCHEMA, llvmlite.__version__, cpu, *parts)
+    key = content_hash(kernels_hash(), *(np.asarray(table).tobytes() for table in tables))
     folder = writable_folder("code")
     if folder is not None and (stored := read_arrays(folder / f"{key}.code")) is not None:
         return stored["code"].tobytes()

@@ -39,7 +39,7 @@ print(result.summary(), repr(float(result.values[0, 0, 0])))
 """
 
 
-COMPILING = "compiling machine code"
+COMPILING = "residuum: compiling"
 
 
 def run(cache_folder: Path, python_path: Path | None = None, **changes: str) -> subprocess.CompletedProcess[str]:

@@ -306,9 +306,8 @@ def test_a_time_limit_counts_all_intervals_of_a_run() -> None:
 def test_an_enormous_slope_ends_a_run_at_once() -> None:
     huge = net("k 1e300", "A() 1", "1 0 k", "A 1")
     result = simulate(huge, [1.0], options=SolverOptions(atol=1e-10))
-    assert (
-        result.status[0] in (Status.TOO_STIFF, Status.NOT_FINITE, Status.OK) and result.statistics["attempts"][0] < 1000
-    )
+    assert result.statistics["attempts"][0] < 1000  # however it ends
+    assert result.status[0] != Status.OK or abs(result["A"][0, 0]) < 1e-9
 
 
 @pytest.mark.fault

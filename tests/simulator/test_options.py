@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,15 +178,6 @@ REACHED: dict[Status, tuple[Callable[[], Result], str]] = {
         lambda: steady_state(net("k 1", "A() 1", "0 1 k", "A 1"), options=SolverOptions(equilibration_time=1e4)),
         "species A() still changes",
     ),
-    # dA/dt = A - A^2 rests at A = 0, which the smallest amount leaves
-    Status.UNSTABLE: (
-        lambda: steady_state(net("k 1", "A() 0", "1 1,1 k; 1,1 1 k", "A 1"), options=SolverOptions(atol=1e-9)),
-        "unstable: the steady state found would be left",
-    ),
-    # A becomes B or C: how much B there is in the end depends on where it began
-    Status.NOT_ISOLATED: (
-        lambda: steady_state(net("k 1", "A() 1; B() 0; C() 0", "1 2 k; 1 3 k", "B 2; C 3")), "no isolated steady state",
-    ),
     Status.BAD_START: (
         lambda: one(net("k 1; d 0; q k/d", "A() 1", "1 0 q", "A 1")), "could not start at t = 0: parameter q is inf",
     ),
@@ -218,6 +210,44 @@ def test_runs_that_never_began_are_pending(monkeypatch: pytest.MonkeyPatch) -> N
     result = stopped_by_ctrl_c()
     assert [Status(int(s)) for s in result.status] == [Status.STOPPED] * 8 + [Status.PENDING]
     assert "before this run began" in result.message(8) and np.isnan(result.values).all()
+
+
+@pytest.mark.fault
+def test_runs_that_wait_beside_those_at_work_are_pending_too() -> None:
+    result = stopped_by_ctrl_c()
+    assert [Status(int(s)) for s in result.status] == [Status.STOPPED] * 8 + [Status.PENDING]
+
+
+@pytest.mark.fault
+def test_time_spent_before_the_runs_is_not_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare = batch.Batch.prepare
+
+    def slowly(self: batch.Batch) -> None:
+        prepare(self)
+        time.sleep(0.5)
+
+    monkeypatch.setattr(batch.Batch, "prepare", slowly)
+    compiled = rotating()
+    options = SolverOptions(**{**FOR_EVER, "max_seconds": 0.3})
+    assert simulate(compiled, [2.0], options=options).ok.all()  # takes a few polls of the clock
+
+
+@pytest.mark.fault
+def test_an_error_in_one_block_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "BLOCK", 8)
+    run_block = batch.Batch._run_block
+
+    def failing(self: batch.Batch, rows: slice, *rest: Any) -> None:
+        if rows.start == 0:
+            raise RuntimeError("a defect")
+        run_block(self, rows, *rest)
+
+    monkeypatch.setattr(batch.Batch, "_run_block", failing)
+    conditions = Conditions.product(rotating(), w=np.full(40, 1000.0))
+    begun = time.monotonic()
+    with pytest.raises(RuntimeError, match="a defect"):
+        simulate(rotating(), [1e9], conditions, options=SolverOptions(**FOR_EVER), threads=2)
+    assert time.monotonic() - begun < 60.0  # the runs themselves would take for ever
 
 
 @pytest.mark.fault

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,20 @@ def test_code_is_kept_on_disk_and_made_again_if_damaged(tmp_path: Path, monkeypa
     written = entry.stat().st_mtime_ns
     simulate(decay(), [1.0])
     assert entry.stat().st_mtime_ns == written
+
+
+def test_code_of_other_kernels_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unrolled, "writable_folder", lambda kind: tmp_path)
+    simulate(decay(), [1.0])
+    monkeypatch.setattr(unrolled, "kernels_hash", lambda: "of other sources")
+    simulate(decay(), [1.0])
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_jitted_right_hand_side_outlives_its_model() -> None:
+    f = decay().numba_rhs()
+    gc.collect()
+    np.testing.assert_allclose(f(0.0, np.array([2.0, 0.0])), [-1.0, 1.0])
 
 
 def test_many_models_come_and_go() -> None:
