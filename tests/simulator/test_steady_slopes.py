@@ -130,6 +130,65 @@ def test_sensitivities_pass_through_a_pre_equilibration() -> None:
     assert_equal_to_differences(compiled, before, ["ks", "kd", "A0"], times=[0.0, 1.0])
 
 
+def drugged() -> CompiledModel:
+    """A drug, kept at its dose D0, binds a receptor; a signal decays far more slowly than the receptor is made."""
+    return net("kon 1; koff 1e-3; D0 0; R0 5; ks 2e-5; kd 1e-5", "$D() D0; R() R0; DR() 0; S() 1",
+               "1,2 1,3 kon; 3 2 koff; 2 2,4 ks; 4 0 kd", "DR 3; S 4")  # fmt: skip
+
+
+def test_a_dose_of_zero_has_the_sensitivities_of_its_closed_form() -> None:
+    """DR = R0 D0 / (D0 + K) with K = koff / kon, S = (R0 - DR) ks / kd."""
+    compiled, names = drugged(), ["D0", "koff", "R0"]
+    result = steady_state(compiled, sensitivities=names)
+    assert result.ok.all(), result.message(0)
+    to_dose = 5 / 1e-3
+    expected = [[to_dose, 0.0, 0.0], [-2 * to_dose, 0.0, 2.0]]
+    np.testing.assert_allclose(result.sensitivities[0, 0], expected, rtol=1e-7, atol=1e-9)
+    for i, observable in enumerate(["DR", "S"]):
+        found, gradient = steady_state_gradient(compiled, None, [observable], np.ones_like, names)
+        assert found.ok.all()
+        np.testing.assert_allclose(gradient[0], expected[i], rtol=1e-7, atol=1e-9)
+
+
+def test_a_rate_constant_of_zero_has_the_sensitivities_of_its_closed_form() -> None:
+    """B = T k / (k + kr), beside what is there already."""
+    compiled = net("k 0; kr 0.25; T 3", "A() T; B() 0", "1 2 k; 2 1 kr", "A 1; B 2")
+    result = steady_state(compiled, sensitivities=["k", "kr", "T"])
+    np.testing.assert_allclose(result.sensitivities[0, 0], [[-12, 0, 1], [12, 0, 0]], rtol=1e-10, atol=1e-12)
+    _, gradient = steady_state_gradient(compiled, None, ["B"], np.ones_like, ["k", "kr", "T"])
+    np.testing.assert_allclose(gradient, [[12, 0, 0]], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.fault
+def test_where_a_rate_of_zero_would_lose_what_is_kept_there_are_no_sensitivities() -> None:
+    """A decays, or becomes B if k > 0: what B gains depends on the way there."""
+    compiled = net("kd 1; k 0", "A() 1; B() 2", "1 0 kd; 1 2 k", "A 1; B 2")
+    assert steady_state(compiled, sensitivities=["kd"]).ok.all()
+    result = steady_state(compiled, sensitivities=["kd", "k"])
+    assert result.status[0] == Status.NOT_ISOLATED and "B()" in result.message(0)
+    found, gradient = steady_state_gradient(compiled, None, ["B"], np.ones_like, ["kd", "k"])
+    assert found.status[0] == Status.NOT_ISOLATED and "B()" in found.message(0)
+    assert np.isnan(found.values).all() and np.isnan(gradient).all()
+    conditions = Conditions(("a",), compiled.nominal[None], (Segment(-np.inf, 0.0),))
+    along = simulate(compiled, [0.0], conditions, observables=["B"], sensitivities=["kd", "k"])
+    np.testing.assert_allclose(along.sensitivities[0, 0, 0], [0.0, 1.0], rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.slow
+def test_a_drug_dose_of_zero_in_the_shipped_model_equals_a_difference() -> None:
+    compiled = residuum.aml_model()
+    dose = "drug1_dose"
+    assert compiled.nominal[compiled.parameter_index(dose)] == 0.0
+    result = steady_state(compiled, sensitivities=[dose])
+    assert result.ok.all(), result.message(0)
+    step = 1e-6
+    ends = steady_state(compiled, Conditions.product(compiled, **{dose: [0.0, step, 2 * step]})).values[:, 0]
+    difference = (4 * ends[1] - 3 * ends[0] - ends[2]) / (2 * step)
+    size = np.abs(difference) + 1e-3 * np.abs(difference).max()
+    assert np.abs(difference).max() > 0
+    assert np.max(np.abs(result.sensitivities[0, 0, :, 0] - difference) / size) < 1e-3
+
+
 def competition() -> CompiledModel:
     """A becomes B or C, for good: B ends at B0 + A0 kb / (kb + kc)."""
     return net("kb 1; kc 2; A0 1; B0 0.5", "A() A0; B() B0; C() 0", "1 2 kb; 1 3 kc", "B 2; C 3")
