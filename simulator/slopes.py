@@ -336,7 +336,7 @@ class Forward:
 
     def by_name(self, kept: Float) -> Float:
         """Return the kept sensitivities (n, n_times, n_kept, n_names)."""
-        return kept.reshape(*kept.shape[:3], -1)[..., : len(self.slopes.names)]
+        return kept.reshape(*kept.shape[:3], self.n_blocks * PARAMETERS)[..., : len(self.slopes.names)]
 
 
 def _refuse_removed(compiled: CompiledModel, full: CompiledModel, names: Sequence[str]) -> None:
