@@ -107,7 +107,8 @@ def steady_state(
         The smallest disturbance would grow, of species that are absent at the start too.
     NOT_ISOLATED
         Beyond what is conserved, where the model comes to rest depends on where it started, as after irreversible
-        reactions that compete. The end of one trajectory is then found by `simulate`, and sensitivities too.
+        reactions that compete. The end of one trajectory is then found by `simulate`, and sensitivities too. With
+        sensitivities to a parameter that is zero, this includes what depends on the start as soon as it is not.
 
     A pre-equilibration asks for the end of the trajectory, and takes it where species that are absent could grow, and
     where it is not isolated.

@@ -312,11 +312,12 @@ class Forward:
         """
         read = self._target >= 0
         changes = runs.values.reshape(len(runs.values), -1)[:, self._target[read]] != 0.0
-        values = np.zeros((len(changes), len(self.compiled._value_index)), bool)
+        column = self.compiled.rate_table.column
+        n_values = len(self.compiled._value_index)
+        values = np.zeros((len(changes), n_values + 1), bool)
         for value, change in zip(self.slopes.values.row[read], changes.T, strict=True):
             values[:, value] |= change
-        column = self.compiled.rate_table.column
-        return values[:, column] & (column >= 0), (runs.s != 0.0).any(axis=(1, 3))
+        return values[:, np.where(column >= 0, column, n_values)], (runs.s != 0.0).any(axis=(1, 3))
 
     def not_finite(self, runs: SlopeRuns) -> Index:
         """Return, per run, the first free parameter to which a derivative is not finite at the start; -1 if none."""

@@ -101,6 +101,12 @@ def test_sensitivities_of_production_and_degradation() -> None:
     np.testing.assert_allclose(result.sensitivities[0, 0, 0], [1 / 0.2, -3 / 0.04, 0, 0], rtol=1e-10, atol=1e-10)
 
 
+def test_sensitivities_of_a_model_without_parameters() -> None:
+    compiled = net("", "A() 1; B() 3", "1 2 0.5; 2 1 1.5", "A 1")
+    result = steady_state(compiled, sensitivities=["A()", "B()"])
+    np.testing.assert_allclose(result.sensitivities[0, 0, 0], [0.75, 0.75], rtol=1e-10)
+
+
 def test_sensitivities_through_rate_functions_and_named_expressions() -> None:
     compiled = net(
         "ks 0.2; vmax 1; km 0.5; n 1.7", "A() 1", "0 1 ks; 1 0 loss", "A 1",
@@ -137,8 +143,8 @@ def test_sensitivities_pass_through_a_pre_equilibration() -> None:
 
 
 def drugged() -> CompiledModel:
-    """A drug, kept at its dose D0, binds a receptor; a signal decays far more slowly than the receptor is made."""
-    return net("kon 1; koff 1e-3; D0 0; R0 5; ks 2e-5; kd 1e-5", "$D() D0; R() R0; DR() 0; S() 1",
+    """A drug, kept at its dose D0, binds a receptor fast, and that makes a signal that decays slowly."""
+    return net("kon 1e3; koff 1; D0 0; R0 5; ks 6e-6; kd 3e-6", "$D() D0; R() R0; DR() 0; S() 1",
                "1,2 1,3 kon; 3 2 koff; 2 2,4 ks; 4 0 kd", "DR 3; S 4")  # fmt: skip
 
 
