@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from . import batch as batches
 from .ensemble import available_threads, steady_state
 from .errors import InputError, unknown_name
 from .options import SolverOptions, absolute_tolerances
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from .result import Result
 
 Float = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 def steady_state_gradient(
@@ -43,7 +46,7 @@ def steady_state_gradient(
     Parameters
     ----------
     compiled, conditions, options, threads
-        As in `steady_state`.
+        As in `steady_state`; a run is NOT_ISOLATED also where a parameter that is zero would make it so.
     observables
         Observables or species that the loss depends on; no named expressions.
     loss_slopes
@@ -76,8 +79,15 @@ def steady_state_gradient(
     loss = np.asarray(loss_slopes(result.values[:, 0]), float)
     if loss.shape != (len(conditions), len(observables)):
         raise InputError(f"loss_slopes returned shape {loss.shape}, expected {(len(conditions), len(observables))}")
-    gradient, solved = _adjoin(compiled, conditions, states, _weighted(loss, weights), slopes, options, threads)
-    gradient[~solved] = np.nan
+    gradient, blamed = _adjoin(compiled, conditions, states, _weighted(loss, weights), slopes, options, threads)
+    lost = states.ok & (blamed >= 0)
+    if lost.any():
+        culprits = [compiled.species[b] if b >= 0 else c for b, c in zip(blamed, states.culprits, strict=True)]
+        result = dataclasses.replace(
+            result, status=np.where(lost, int(Status.NOT_ISOLATED), states.status), culprits=tuple(culprits),
+            values=np.where(lost[:, None, None], np.nan, result.values),
+            failed_at=np.where(lost, states.reached, states.failed_at),
+        )  # fmt: skip
     return result, gradient
 
 
@@ -108,42 +118,70 @@ def _weighted(numbers: Float, weights: Float) -> Float:
 def _adjoin(
     compiled: CompiledModel, conditions: Conditions, states: Result, weights: Float, slopes: Slopes,
     options: SolverOptions, threads: int | None,
-) -> tuple[Float, npt.NDArray[np.bool_]]:  # fmt: skip
-    """Return the derivatives (n, n_names) of sums of the amounts in `states`, and which were found.
+) -> tuple[Float, Index]:  # fmt: skip
+    """Return the derivatives (n, n_names) of sums of the amounts in `states`, block by block of conditions.
 
-    The sums have `weights` (n, n_species).
+    The sums have `weights` (n, n_species). Where a derivative does not exist it is NaN, and the second array has the
+    species to blame; -1 elsewhere.
+    """
+    n, inner, forward = len(conditions), compiled.plan[1].permutation, Forward(compiled, slopes)
+    gradient, blamed = np.full((n, len(slopes.names)), np.nan), np.full(n, -1)
+    n_threads = threads or available_threads()
+    block = max(min(batches.BLOCK, batches.BLOCK_BYTES // max(forward.bytes_per_run(0), 1)), batches.FEWEST)
+    with ThreadPoolExecutor(n_threads) as pool:
+
+        def in_threads(work: Callable[[], None]) -> None:
+            for future in [pool.submit(work) for _ in range(n_threads)]:
+                future.result()
+
+        for first in range(0, n, block):
+            rows = slice(first, first + block)
+            found, solved, culprit = _adjoin_block(
+                forward, conditions.parameters[rows], states.values[rows, 0][:, inner], states.status[rows],
+                weights[rows][:, inner], options, in_threads,
+            )  # fmt: skip
+            gradient[rows] = np.where(solved[:, None], found, np.nan)
+            blamed[rows] = np.where(states.ok[rows] & ~solved, inner[culprit], -1)
+    return gradient, blamed
+
+
+def _adjoin_block(
+    forward: Forward, parameters: Float, at_rest: Float, status: Index, weights: Float, options: SolverOptions,
+    in_threads: Callable[[Callable[[], None]], None],
+) -> tuple[Float, Flags, Index]:  # fmt: skip
+    """Return the derivatives (n, n_names) of sums of the amounts `at_rest`, which were found, and species to blame.
+
+    Species, those of `at_rest` and `weights` (n, n_species) too, are in elimination order.
     """
     from . import response, rosenbrock
     from .equilibration import NOTHING
     from .totals import totals_of_runs
 
+    compiled, n = forward.compiled, len(parameters)
     tables, order = compiled.plan
-    inner, n = order.permutation, len(conditions)
-    values = compiled.values(conditions.parameters)
-    k, start = compiled.rate_constants(values), compiled.initial_amounts(conditions.parameters)[:, inner]
-    forward = Forward(compiled, slopes)
+    values = compiled.values(parameters)
+    k, start = compiled.rate_constants(values), compiled.initial_amounts(parameters)[:, order.permutation]
     derivatives = forward.runs(n, 0, 0)
     forward.enter(derivatives, values, (), start=True)
+    rates, amounts = forward.moves(derivatives)
+    totals = totals_of_runs(compiled, (k != 0.0) | rates, (start != 0.0) | amounts)
+    atol = absolute_tolerances(compiled, options)[order.permutation]
     settings = rosenbrock.Settings(
-        0.0, options.equilibration_time, options.rtol, absolute_tolerances(compiled, options)[inner],
-        options.nonnegative, options.max_steps, 0.0, 0.0,
-    )  # fmt: skip
-    at_rest = states.values[:, 0][:, inner].copy()
-    runs = rosenbrock.new_runs(k, compiled.function_values(values), at_rest)
-    runs.status[:] = np.where(states.ok, int(Status.RUNNING), states.status)
-    totals = totals_of_runs(compiled, k, start != 0.0)
-    gradient, solved = aligned(n, forward.n_blocks, PARAMETERS), np.zeros(n, bool)
+        0.0, options.equilibration_time, options.rtol, atol, options.nonnegative, options.max_steps, 0.0, 0.0
+    )
+    runs = rosenbrock.new_runs(k, compiled.function_values(values), np.ascontiguousarray(at_rest))
+    runs.status[:] = np.where(status == int(Status.OK), int(Status.RUNNING), status)
+    gradient, solved, sums = aligned(n, forward.n_blocks, PARAMETERS), np.zeros(n, bool), np.ascontiguousarray(weights)
     addresses = (*compiled.compiled_rates[:2], *compiled.compiled_slopes[:2])
 
     def work() -> None:
         w, z = compiled.workspace(0), forward.workspace(1)
+        if options.nonnegative:
+            w.floor[0] = 0.0
         response.adjoin(
-            tables, NOTHING, settings, runs, totals, forward.inputs, derivatives, weights[:, inner].copy(), gradient,
-            solved, addresses, w, z,
+            tables, NOTHING, settings, runs, totals, forward.inputs, derivatives, sums, gradient, solved, addresses,
+            w, z,
         )  # fmt: skip
 
-    n_threads = threads or available_threads()
-    with ThreadPoolExecutor(n_threads) as pool:
-        for future in [pool.submit(work) for _ in range(n_threads)]:
-            future.result()
-    return gradient.reshape(n, -1)[:, : len(slopes.names)], solved
+    in_threads(work)
+    return forward.by_name(gradient[:, None, None])[:, 0, 0], solved, runs.counts[:, rosenbrock.CULPRIT]

@@ -107,7 +107,8 @@ def steady_state(
         The smallest disturbance would grow, of species that are absent at the start too.
     NOT_ISOLATED
         Beyond what is conserved, where the model comes to rest depends on where it started, as after irreversible
-        reactions that compete. The end of one trajectory is then found by `simulate`, and sensitivities too.
+        reactions that compete. The end of one trajectory is then found by `simulate`, and sensitivities too. With
+        sensitivities to a parameter that is zero, this includes what depends on the start as soon as it is not.
 
     A pre-equilibration asks for the end of the trajectory, and takes it where species that are absent could grow, and
     where it is not isolated.
@@ -147,25 +148,34 @@ def _run(compiled: CompiledModel, conditions: Conditions, times: Float, interval
         )
     compiled.check_restriction(conditions)
     readout = Readout(compiled, observables)
-    _require_memory(compiled, len(conditions), len(times), readout)
+    n = len(conditions)
+    _require_memory(compiled, n, len(times), readout, len(sensitivities))
     batch = Batch(compiled, conditions, times, intervals, readout, options, sensitivities)
     steady = any(interval.equilibrate for interval in intervals)
     _announce_compilation(steady=steady, sensitivities=len(sensitivities) > 0)
+    if batch.forward is not None:
+        per_run = batch.forward.bytes_per_run(len(times) * len(readout.kept))
+        require_memory(
+            float(min(n, 2 * batch.block) * per_run),
+            f"{min(n, 2 * batch.block):,} conditions at once with {len(sensitivities):,} sensitivities",
+            "ask for fewer sensitivities, observables or times",
+        )
     batch.prepare()
-    n = len(conditions)
     with progress_bar(n, label, shown=progress) as advance:
         batch.run(min(threads or available_threads(), max(n, 1)), advance)
     return batch.result()
 
 
-def _require_memory(compiled: CompiledModel, n: int, n_times: int, readout: Readout) -> None:
+def _require_memory(compiled: CompiledModel, n: int, n_times: int, readout: Readout, n_slopes: int) -> None:
     """Raise InputError if the numbers of the result, and what one block of runs needs meanwhile, will not fit."""
     n_names, n_kept = len(readout.names), len(readout.kept)
     per_run = n_times * (n_kept + 2 * n_names) + 4 * (compiled.n_parameters + compiled.n_species)
+    derivatives = f" and their derivatives to {n_slopes:,} names" if n_slopes else ""
     require_memory(
-        8.0 * (n * n_times * n_names + min(n, 2 * batches.BLOCK) * per_run),
-        f"the result of {n:,} conditions x {n_times:,} times x {n_names:,} observables",
-        "ask for fewer observables or times, or run the conditions in parts and keep of each what is needed",
+        8.0 * (n * n_times * n_names * (1 + n_slopes) + min(n, 2 * batches.BLOCK) * per_run),
+        f"the result of {n:,} conditions x {n_times:,} times x {n_names:,} observables{derivatives}",
+        f"ask for fewer {'sensitivities, ' if n_slopes else ''}observables or times, or run the conditions in parts "
+        "and keep of each what is needed",
     )
 
 

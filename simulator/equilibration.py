@@ -61,7 +61,7 @@ def first_equals(batch: Equilibration, begun: Flags) -> Index:
     """Return, for each run that has `begun`, the first of these with the same numbers; for the others, themselves."""
     runs, slopes = batch.runs, batch.slopes
     leader = np.arange(len(begun))
-    parts = [runs.k, runs.values, runs.y, *([slopes.s, slopes.values] if slopes else [])]
+    parts = [runs.k, runs.values, runs.y, *([slopes.s, slopes.values, slopes.scale] if slopes else [])]
     numbers = np.hstack([part.reshape(len(begun), -1)[begun] for part in parts])
     if len(numbers):
         rows = np.ascontiguousarray(numbers).view(np.dtype((np.void, numbers.itemsize * numbers.shape[1])))
@@ -72,9 +72,13 @@ def first_equals(batch: Equilibration, begun: Flags) -> Index:
 
 def _equilibrate(batch: Equilibration, in_threads: InThreads) -> None:
     compiled, settings, runs = batch.compiled, batch.settings, batch.runs
-    status, start = runs.status, runs.y.copy()
-    own = totals_of_runs(compiled, runs.k, start != 0.0)
-    near = totals_of_runs(compiled, runs.k, np.ones_like(start, bool)) if batch.isolated else own
+    status, start, asked = runs.status, runs.y.copy(), runs.stop.copy()
+    running, present = runs.k != 0.0, start != 0.0
+    own = kept = totals_of_runs(compiled, running, present)
+    near = totals_of_runs(compiled, running, np.ones_like(present)) if batch.isolated else own
+    if batch.forward is not None and batch.slopes is not None:
+        rates, amounts = batch.forward.moves(batch.slopes)  # what is zero, and is about to change, keeps no total
+        kept = totals_of_runs(compiled, running | rates, present | amounts)
     rough = settings._replace(rtol=ROUGH, steady_tolerance=ROUGHLY_STEADY)
     todo = status == int(Status.RUNNING)
     spread = np.zeros_like(todo)
@@ -82,14 +86,13 @@ def _equilibrate(batch: Equilibration, in_threads: InThreads) -> None:
         last = tolerances is settings
         batch.integrate(tolerances, in_threads)
         doubtful = todo & np.isin(status, WORTH_ANOTHER_TRY)
-        asked = runs.stop.copy()
-        ended = _begin_again(runs, todo)
+        ended = _begin_again(runs, todo, asked)
         batch.settle(start, own, in_threads)
         astray = ended & (status == int(Status.NO_STEADY_STATE))  # Newton left these where integration ended
         if last:
             status[astray] = int(Status.OK)
-        ended = _begin_again(runs, ended)
-        growth, left = batch.examine(near, own, in_threads)
+        ended = _begin_again(runs, ended, asked)
+        growth, left = batch.examine(near, kept, in_threads)
         unstable = ended & ~(growth <= newton.GROWS)
         for i in np.flatnonzero(unstable):
             unstable[i] = batch.grows(int(i), near)
@@ -103,14 +106,16 @@ def _equilibrate(batch: Equilibration, in_threads: InThreads) -> None:
         runs.y[todo], runs.stop[todo] = start[todo], np.maximum(asked, runs.stop)[todo]
         status[todo] = int(Status.RUNNING)
     if batch.slopes is not None:
-        batch.respond(start, own, spread, in_threads)
+        batch.respond(start, kept, spread, asked, in_threads)
 
 
-def _begin_again(runs: Runs, among: Flags) -> Flags:
+def _begin_again(runs: Runs, among: Flags, asked: Index) -> Flags:
     """Put the runs `among` these that have ended well to work once more, and return which they are.
 
     They are not stopped any more: what Newton's method adds takes less time than a person waits for after Ctrl-C.
+    `asked` remembers the stops that were asked for, for what takes longer.
     """
+    np.maximum(asked, runs.stop, out=asked)
     well = among & (runs.status == int(Status.OK))
     runs.status[well] = int(Status.RUNNING)
     runs.stop[well] = 0
@@ -183,10 +188,11 @@ class Equilibration:
         modes = np.linalg.eigvals(j[np.ix_(rest, rest)] - j[np.ix_(rest, free)] @ weights[:, rest])
         return bool(modes.size and modes.real.max() > max(1.0 / self.settings.span, 1e-10 * np.abs(modes).max()))
 
-    def respond(self, start: Float, totals: Totals, spread: Flags, in_threads: InThreads) -> None:
+    def respond(self, start: Float, totals: Totals, spread: Flags, asked: Index, in_threads: InThreads) -> None:
         """Turn the sensitivities of the start into those of the steady states: see `response.respond`.
 
-        For runs whose end depends on the whole start (`spread`) they are integrated along the trajectory.
+        For runs whose end depends on the whole start (`spread`) they are integrated along the trajectory, unless they
+        were `asked` to stop.
         """
         from . import response, sensitivity
 
@@ -196,7 +202,7 @@ class Equilibration:
         addresses = (*self.compiled.compiled_rates[:2], *self.compiled.compiled_slopes[:2])
         before, solved = slopes.s.copy(), np.ones(len(status), bool)
         status[spread & (status == int(Status.OK))] = int(Status.PENDING)
-        at_rest = _begin_again(self.runs, status == int(Status.OK))
+        at_rest = _begin_again(self.runs, status == int(Status.OK), asked)
 
         def respond(w: Workspace) -> None:
             z = forward.workspace(len(method.gamma_sums))
@@ -217,6 +223,7 @@ class Equilibration:
         elif left.any():
             slopes.s[left], self.runs.y[left] = before[left], start[left]
             status[left] = int(Status.RUNNING)
+            self.runs.stop[left] = np.maximum(asked, self.runs.stop)[left]
             in_threads(integrate)
 
 

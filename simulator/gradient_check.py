@@ -46,7 +46,8 @@ def check_gradient(
     compiled, times, conditions, observables, threads
         As for `simulate`.
     names
-        Parameters to check; all that can be set if None.
+        Parameters to check; if None, all that can be set but those that decide a time at which a rate function switches
+        (`CompiledModel.switch_parameters`), where sensitivities jump.
     options
         Tolerances of the runs; None takes rtol 1e-9, because differences are the noisier the looser it is.
     tolerance
@@ -72,7 +73,9 @@ def check_gradient(
         raise InputError(f"tolerance is {tolerance}, expected a number between 0 and 1")
     if conditions is None:
         conditions = Conditions(("nominal",), compiled.nominal[None, :])
-    names = tuple(name for name in compiled.parameters if name not in compiled.frozen) if names is None else names
+    if names is None:
+        left_out = compiled.frozen | compiled.switch_parameters
+        names = tuple(name for name in compiled.parameters if name not in left_out)
     columns = [compiled.parameter_index(name) for name in names]
     result = simulate(
         compiled, times, conditions, observables=observables, sensitivities=names, options=options, threads=threads

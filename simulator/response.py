@@ -16,14 +16,17 @@ from .kernel_cache import kernel
 from .lu import factor, solve
 from .newton import jacobian_at, least_shift
 from .rates import call_rates
-from .rosenbrock import D0, D1, D2, ERR, FACTORISATIONS, OK, SHIFT, T, end_run, refill, set_clock
+from .rosenbrock import CULPRIT, D0, D1, D2, ERR, FACTORISATIONS, OK, SHIFT, T, end_run, refill, set_clock
 from .sensitivity import add_up
-from .simd import PARAMETERS, WIDTH, at, fma, load, splat, store
+from .simd import PARAMETERS, WIDTH, absolute, at, fma, larger, load, splat, store
 
 MOST_CORRECTIONS = 50
 SMALL_ENOUGH, TOO_LARGE = 1e-13, 1e-6
 """A correction this small is the last one; if they stop getting smaller above the second, nothing was found. Both are
-relative to the largest sensitivity, each amount's in units of the amount and atol, from the start on."""
+relative to the largest sensitivity, each in the unit of its species, from the start on."""
+LEAST_UNIT = 1e-5
+"""The unit of a species is its amount and in addition this part of the largest, or atol if that is more: were it atol
+alone, next to an absent species that a parameter brings in no other would count."""
 
 
 @kernel
@@ -42,7 +45,10 @@ def forcing_columns(inputs, y, pairs, terms, columns):
 
 @kernel
 def at_rest(tables, settings, runs, inputs, addresses, w, z):
-    """Prepare the linear systems of the runs in the lanes, at their steady states: J, factors of c I - J, and df/dv."""
+    """Prepare the linear systems of the runs in the lanes, at their steady states: J, factors of c I - J, and df/dv.
+
+    `w.u[4 * n_species : 5 * n_species]` gets the units of the species.
+    """
     for lane in range(WIDTH):
         if w.run[lane] >= 0:
             w.lane[T, lane] = runs.reached[w.run[lane]]
@@ -51,13 +57,18 @@ def at_rest(tables, settings, runs, inputs, addresses, w, z):
     for lane in range(WIDTH):
         w.lane[SHIFT, lane] = least_shift(settings, w, lane)
     factor(tables, w.system, w.lane[SHIFT : SHIFT + 1], w.lu, w.scratch)
+    largest, unit = splat(0.0), w.u[4 * tables.n_species : 5 * tables.n_species]
+    for i in range(tables.n_species):
+        largest = larger(largest, absolute(load(w.y, i)))
+    for i in range(tables.n_species):
+        store(unit, i, absolute(load(w.y, i)) + larger(splat(settings.atol[i]), LEAST_UNIT * largest))
     if tables.n_functions > 0:
         call_rates(addresses[2], w.x, w.values, z.pairs)
     forcing_columns(inputs, w.y, z.pairs, z.terms, z.columns)
 
 
 @kernel
-def enter_parameter(tables, settings, inputs, w, z, slopes, block, parameter, s, start, forcing):
+def enter_parameter(tables, inputs, w, z, slopes, block, parameter, s, start, forcing, unit):
     """Load what belongs to one free parameter: its derivatives of the start into `s` and `start`, and f_theta.
 
     Rows D0 and D1 of `w.lane` are set for `correct`; row D2 gets the largest sensitivity.
@@ -68,8 +79,7 @@ def enter_parameter(tables, settings, inputs, w, z, slopes, block, parameter, s,
         for i in range(tables.n_species):
             start[i, lane] = slopes.s[run, block, i, parameter] if run >= 0 else 0.0
             s[i, lane] = start[i, lane]
-            size = abs(start[i, lane]) / (abs(w.y[i, lane]) + settings.atol[i])
-            w.lane[D2, lane] = max(size, w.lane[D2, lane])
+            w.lane[D2, lane] = max(abs(start[i, lane]) / unit[i, lane], w.lane[D2, lane])
     for i in range(tables.n_species):
         store(forcing, i, splat(0.0))
     for pair in range(at(inputs.block_pointer, block), at(inputs.block_pointer, block + 1)):
@@ -82,11 +92,12 @@ def enter_parameter(tables, settings, inputs, w, z, slopes, block, parameter, s,
 
 
 @kernel
-def correct(tables, settings, totals, w, solved, s, start, forcing, d):
+def correct(tables, runs, totals, w, solved, s, start, forcing, d, unit):
     """Correct the sensitivities `s` of all lanes once, `(c I - J) d = J s + f_theta`, and keep totals as at the start.
 
     A lane whose corrections no longer get smaller is done, and changes no more: it does not see its neighbours. Returns
-    whether any lane goes on; `solved` remembers those that ended with a correction that is not small.
+    whether any lane goes on; `solved` remembers those that ended with a correction that is not small, and a run is
+    blamed on the species that was corrected most.
     """
     n = tables.n_species
     for i in range(n):
@@ -100,12 +111,12 @@ def correct(tables, settings, totals, w, solved, s, start, forcing, d):
         run = w.run[lane]
         if w.lane[D1, lane] == 0.0:
             continue
-        step = 0.0
+        step, worst = 0.0, 0
         for i in range(n):
-            scale = 1.0 / (abs(w.y[i, lane]) + settings.atol[i])
+            scale = 1.0 / unit[i, lane]
             s[i, lane] += d[i, lane]
             if not scale * abs(d[i, lane]) <= step:
-                step = scale * abs(d[i, lane])
+                step, worst = scale * abs(d[i, lane]), i
             w.lane[D2, lane] = max(scale * abs(s[i, lane]), w.lane[D2, lane])
             d[i, lane] = 0.0
         for t in range(totals.first[run], totals.last[run]):
@@ -115,6 +126,8 @@ def correct(tables, settings, totals, w, solved, s, start, forcing, d):
                 defect += totals.weight[q] * (start[i, lane] - s[i, lane])
             d[totals.free[t], lane] = w.lane[SHIFT, lane] * defect
         w.lane[ERR, lane] = step / w.lane[D2, lane]
+        if solved[run] and not w.lane[ERR, lane] <= TOO_LARGE:
+            runs.counts[run, CULPRIT] = worst
     solve(tables, w.lu, d)
     for lane in range(WIDTH):
         if w.lane[D1, lane] == 0.0:
@@ -139,7 +152,7 @@ def respond(tables, output, settings, runs, totals, inputs, slopes, solved, addr
     the steady state on return; it may not if that is not isolated. `addresses` are as in `integrate_slopes`.
     """
     n = tables.n_species
-    s, start, forcing, d = w.u[:n], w.u[n : 2 * n], w.u[2 * n : 3 * n], w.u[3 * n : 4 * n]
+    s, start, forcing, d, unit = w.u[:n], w.u[n : 2 * n], w.u[2 * n : 3 * n], w.u[3 * n : 4 * n], w.u[4 * n : 5 * n]
     set_clock(w, 0.0)
     busy, _ = refill(tables, output, settings, runs, w)
     while busy > 0:
@@ -149,9 +162,9 @@ def respond(tables, output, settings, runs, totals, inputs, slopes, solved, addr
                 solved[w.run[lane]] = True
         for block in range(inputs.block_pointer.size - 1):
             for parameter in range(PARAMETERS):
-                enter_parameter(tables, settings, inputs, w, z, slopes, block, parameter, s, start, forcing)
+                enter_parameter(tables, inputs, w, z, slopes, block, parameter, s, start, forcing, unit)
                 for _ in range(MOST_CORRECTIONS):
-                    if not correct(tables, settings, totals, w, solved, s, start, forcing, d):
+                    if not correct(tables, runs, totals, w, solved, s, start, forcing, d, unit):
                         break
                 for lane in range(WIDTH):
                     if w.run[lane] >= 0:
@@ -198,10 +211,10 @@ def adjoin(tables, output, settings, runs, totals, inputs, slopes, weights, grad
 
     The sums have `weights` (n_runs, n_species); `slopes.s` holds the derivatives of the amounts at the start. With
     `J^T p = W^T a - weights`, the derivative is `p f_theta + a W s`; a shows as the part of p that grows as 1/c.
-    `solved[run]` says whether it was found.
+    `solved[run]` says whether it was found; if not, the run is blamed on a species in which a deviation stays.
     """
     n, n_blocks, n_pairs = tables.n_species, inputs.block_pointer.size - 1, inputs.block_column.size
-    p, d, kept = w.u[:n], w.u[n : 2 * n], w.u[2 * n : 3 * n]
+    p, d, kept, unit = w.u[:n], w.u[n : 2 * n], w.u[2 * n : 3 * n], w.u[4 * n : 5 * n]
     set_clock(w, 0.0)
     busy, _ = refill(tables, output, settings, runs, w)
     while busy > 0:
@@ -234,14 +247,15 @@ def adjoin(tables, output, settings, runs, totals, inputs, slopes, weights, grad
                         i = totals.species[q]
                         kept[i, lane] += w.lane[SHIFT, lane] * totals.weight[q] * share
                         d[i, lane] -= totals.weight[q] * share
-                step, size = 0.0, 1e-300
+                step, size, worst = 0.0, 1e-300, 0
                 for i in range(n):
                     p[i, lane] += d[i, lane]
-                    scale = abs(w.y[i, lane]) + settings.atol[i]
-                    if not scale * abs(d[i, lane]) <= step:
-                        step = scale * abs(d[i, lane])
-                    size = max(size, scale * abs(p[i, lane]))
+                    if not unit[i, lane] * abs(d[i, lane]) <= step:
+                        step, worst = unit[i, lane] * abs(d[i, lane]), i
+                    size = max(size, unit[i, lane] * abs(p[i, lane]))
                 relative = step / size
+                if not relative <= TOO_LARGE:
+                    runs.counts[run, CULPRIT] = worst
                 if not relative < 0.5 * w.lane[D0, lane] or relative <= SMALL_ENOUGH:
                     solved[run], w.lane[D1, lane] = relative <= TOO_LARGE, 0.0
                 else:

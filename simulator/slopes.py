@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Float = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 class Entries(NamedTuple):
@@ -60,12 +61,15 @@ class Slopes:
     Raises
     ------
     UnknownNameError, InputError
-        For a name that is neither, that is given twice, or that `CompiledModel.parameter_index` refuses.
+        For a name that is neither, that is given twice, or that `CompiledModel.parameter_index` refuses; for one that
+        acts on what `CompiledModel.restrict` removed.
     """
 
     def __init__(self, compiled: CompiledModel, names: Sequence[str]) -> None:
         if isinstance(names, str):
             raise InputError(f"sensitivities are given as {names!r}, expected a sequence of names, e.g. [{names!r}]")
+        if compiled._full is not None:
+            _refuse_removed(compiled, compiled._full, names)
         self.names = tuple(names)
         self._compiled = compiled
         known = {name: i for i, name in enumerate(compiled.species)}
@@ -117,24 +121,6 @@ class Slopes:
         columns = [values[:, index[n]] if n in index else amounts[:, species.index(n)] for n in self.names]
         sizes = np.abs(np.stack(columns, axis=1)) if columns else np.zeros((len(values), 0))
         return np.where(sizes == 0.0, 1.0, sizes)
-
-    def of_rates(self, values: Float, held: Collection[str] = ()) -> Float:
-        """Return dk/dtheta (n, n_rates, n_names) of `CompiledModel.rate_constants`, for parameter values (n, n_values).
-
-        Rates that a function decides have rows of zeros: their slopes follow from `of_inputs`.
-        """
-        table = self._compiled.rate_table
-        dense = self.values.dense(self.of_values(values, held), values.shape[1], len(self.names))
-        slopes = np.zeros((len(values), len(table.column), len(self.names)))
-        constant = table.column >= 0
-        slopes[:, constant] = table.factor[constant, None] * dense[:, table.column[constant]]
-        return slopes
-
-    def of_inputs(self, values: Float, held: Collection[str] = ()) -> Float:
-        """Return dv/dtheta (n, n_used, n_names) of `CompiledModel.function_values`; arguments as in `of_rates`."""
-        index = self._compiled._value_index
-        used = [index[name] for name in self._compiled.rate_functions.values]
-        return self.values.dense(self.of_values(values, held), values.shape[1], len(self.names))[:, used]
 
     def _numbers(self, function: Any, entries: Entries, values: Float, held: Collection[str]) -> Float:
         with np.errstate(all="ignore"):  # what is not finite becomes a status of the run
@@ -257,7 +243,10 @@ class OutputSlopes:
                 else:
                     for entry in self._of_value[variable]:
                         total[:, :, self.slopes.values.column[entry]] += slope * numbers[:, entry, None]
-        return np.stack([by_name[name] for name in self.names], axis=2)
+        slopes = np.empty((*kept.shape[:2], len(self.names), len(self.slopes.names)))
+        for i, name in enumerate(self.names):
+            slopes[:, :, i] = by_name[name]
+        return slopes
 
 
 class Forward:
@@ -316,6 +305,20 @@ class Forward:
             :, mine
         ]
 
+    def moves(self, runs: SlopeRuns) -> tuple[Flags, Flags]:
+        """Return which rate constants (n, n_rates), and which amounts (n, n_species), some free parameter changes.
+
+        For the interval entered; amounts are in elimination order, and those at the start unless integrated since.
+        """
+        read = self._target >= 0
+        changes = runs.values.reshape(len(runs.values), -1)[:, self._target[read]] != 0.0
+        column = self.compiled.rate_table.column
+        n_values = len(self.compiled._value_index)
+        values = np.zeros((len(changes), n_values + 1), bool)
+        for value, change in zip(self.slopes.values.row[read], changes.T, strict=True):
+            values[:, value] |= change
+        return values[:, np.where(column >= 0, column, n_values)], (runs.s != 0.0).any(axis=(1, 3))
+
     def not_finite(self, runs: SlopeRuns) -> Index:
         """Return, per run, the first free parameter to which a derivative is not finite at the start; -1 if none."""
         amounts = np.isfinite(runs.s).all(axis=2).reshape(len(runs.s), -1)
@@ -334,7 +337,34 @@ class Forward:
 
     def by_name(self, kept: Float) -> Float:
         """Return the kept sensitivities (n, n_times, n_kept, n_names)."""
-        return kept.reshape(*kept.shape[:3], -1)[..., : len(self.slopes.names)]
+        return kept.reshape(*kept.shape[:3], self.n_blocks * PARAMETERS)[..., : len(self.slopes.names)]
+
+
+def _refuse_removed(compiled: CompiledModel, full: CompiledModel, names: Sequence[str]) -> None:
+    """Raise InputError for a name that acts on a species, or starts a reaction, that `full` has and `compiled` has not.
+
+    A reaction that was removed for want of a reactant stays without one, whatever its rate constant.
+    """
+    slopes, species = Slopes(full, names), {name: i for i, name in enumerate(compiled.species)}
+    places = [species.get(name) for name in full.species]
+    kept = set(compiled.network.reactions)
+    acting = [(column, f"the initial amount of {full.species[i]}")
+              for i, column in zip(*slopes.amounts, strict=True) if places[i] is None]  # fmt: skip
+    of_value: dict[int, list[int]] = {}
+    for value, column in zip(*slopes.values, strict=True):
+        of_value.setdefault(value, []).append(column)
+    rates = full.rate_table
+    for reaction, k in zip(full.network.reactions, rates.of_reaction, strict=True):
+        if (columns := of_value.get(rates.column[k])) and all(places[i] is not None for i in reaction.reactants):
+            whole = all(places[i] is not None for i in reaction.products)
+            if not whole or reaction.renumbered([-1 if i is None else i for i in places]) not in kept:
+                acting += [(column, f"a reaction of the rule {reaction.rule or reaction.rate}") for column in columns]
+    if acting:
+        column, what = min(acting)
+        raise InputError(
+            f"the sensitivity to {slopes.names[column]!r} is not available: it acts on {what}, which was removed when "
+            f"{compiled.name} was restricted; use the full model"
+        )
 
 
 def _further(tables: Tables, reaction: int) -> list[int]:

@@ -49,14 +49,15 @@ class Totals(NamedTuple):
 _KNOWN: WeakKeyDictionary[CompiledModel, dict[bytes, tuple[Float, Index]]] = WeakKeyDictionary()
 
 
-def totals_of_runs(compiled: CompiledModel, k: Float, present: Flags) -> Totals:
-    """Return the totals of runs with rate constants `k` (n, n_rates), whose species `present` (n, n_species) begin.
+def totals_of_runs(compiled: CompiledModel, running: Flags, present: Flags) -> Totals:
+    """Return the totals of runs in which the rates `running` (n, n_rates) are not zero, starting with `present`.
 
+    `present` (n, n_species) are the species with an amount. Rates that a function decides run in any case.
     Runs in which the same reactions have a rate, and the same species an amount, have the same totals.
     """
     tables, _ = compiled.plan
     known = _KNOWN.setdefault(compiled, {})
-    running = k != 0.0
+    running = running.copy()
     running[:, tables.dynamic_rate] = True
     patterns = np.packbits(np.hstack([running, present]), axis=1)
     _, examples, of_run = np.unique(patterns, axis=0, return_index=True, return_inverse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import pickle
+import re
 import subprocess
 import sys
 
@@ -89,6 +90,23 @@ def test_a_reaction_that_was_removed_is_missed_even_if_its_species_are_there() -
     assert len(small.network.reactions) == 1
     with pytest.raises(InputError, match="a reaction of the rule _back"):
         small.check_restriction(Conditions.product(small, off=[1.0]))
+
+
+@pytest.mark.parametrize(
+    ("name", "lost"), [("off", "reaction of the rule"), ("D0", "D()"), ("R0", "R()"), ("D()", "D()")]
+)
+def test_a_restricted_model_refuses_sensitivities_to_what_acts_on_the_removed(name: str, lost: str) -> None:
+    compiled = chain()
+    conditions = Conditions.product(compiled, k=[1.0])
+    small = compiled.restrict(conditions)
+    with pytest.raises(InputError, match=f"sensitivity to '{re.escape(name)}'.*use the full model") as error:
+        simulate(small, TIMES, conditions, sensitivities=["k", name])
+    assert lost in str(error.value)
+    whole, part = (
+        simulate(model, TIMES, conditions, observables=["all"], sensitivities=["k", "A()"])
+        for model in (compiled, small)
+    )
+    np.testing.assert_allclose(part.sensitivities, whole.sensitivities, rtol=1e-2, atol=1e-4)
 
 
 def test_restricting_to_nothing_says_so() -> None:

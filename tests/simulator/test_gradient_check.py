@@ -65,6 +65,12 @@ def test_a_run_that_fails_is_said() -> None:
     assert table["verdict"][0].startswith("not run: step limit")
 
 
+def test_parameters_that_decide_a_switch_are_left_out() -> None:
+    compiled = net("k 0.5; fast 3; at 1.5", "A() 1", "1 0 rate", "A 1", "rate() if(time()<at,k,fast)")
+    table = check_gradient(compiled, [1.0, 2.0])
+    assert table["parameter"].tolist() == ["k", "fast"] and (table["verdict"] == "agrees").all()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -112,6 +112,17 @@ def test_a_result_that_does_not_fit_is_refused_with_an_estimate(monkeypatch: pyt
     assert "0.02 GB are available; ask for fewer observables or times" in said
 
 
+def test_sensitivities_count_to_the_memory_that_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled, times = decay(), np.linspace(0, 1, 101)
+    conditions = Conditions.product(compiled, k=np.linspace(1, 2, 1000))
+    monkeypatch.setattr(memory, "available_bytes", lambda: 15e6)
+    with pytest.raises(InputError) as error:  # the derivatives alone take 4.8 MB, what one block needs meanwhile more
+        simulate(compiled, times, conditions, sensitivities=["k", "A0"])
+    assert "sensitivities" in str(error.value) and "0.015 GB are available" in str(error.value)
+    few = Conditions.product(compiled, k=np.linspace(1, 2, 100))
+    assert simulate(compiled, times, few, sensitivities=["k", "A0"]).ok.all()
+
+
 def test_a_limit_on_the_group_counts_if_it_is_the_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "meminfo").write_text("MemTotal: 16 kB\nMemAvailable: 8 kB\n")
     (tmp_path / "own").write_text("1:cpu:/elsewhere\n0::/batch/job\n")

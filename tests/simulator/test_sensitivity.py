@@ -304,3 +304,7 @@ def test_the_dataset_carries_the_sensitivities_by_name() -> None:
 def test_wrong_names_are_refused(names, says) -> None:
     with pytest.raises(InputError, match=says):
         simulate(decay(), [1.0], sensitivities=names)
+
+
+def test_no_observables_have_no_sensitivities() -> None:
+    assert simulate(decay(), [1.0, 2.0], observables=[], sensitivities=["k"]).sensitivities.shape == (1, 2, 0, 1)

@@ -5,6 +5,7 @@ pre-equilibration.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from helpers import net
 
 import residuum
+from residuum.models import contexts, drugs
 from residuum.simulator import (
     CompiledModel,
     Conditions,
@@ -20,7 +22,11 @@ from residuum.simulator import (
     Segment,
     SolverOptions,
     Status,
+    adjoint,
+    batch,
     compile_model,
+    equilibration,
+    newton,
     simulate,
     steady_state,
     steady_state_gradient,
@@ -95,6 +101,12 @@ def test_sensitivities_of_production_and_degradation() -> None:
     np.testing.assert_allclose(result.sensitivities[0, 0, 0], [1 / 0.2, -3 / 0.04, 0, 0], rtol=1e-10, atol=1e-10)
 
 
+def test_sensitivities_of_a_model_without_parameters() -> None:
+    compiled = net("", "A() 1; B() 3", "1 2 0.5; 2 1 1.5", "A 1")
+    result = steady_state(compiled, sensitivities=["A()", "B()"])
+    np.testing.assert_allclose(result.sensitivities[0, 0, 0], [0.75, 0.75], rtol=1e-10)
+
+
 def test_sensitivities_through_rate_functions_and_named_expressions() -> None:
     compiled = net(
         "ks 0.2; vmax 1; km 0.5; n 1.7", "A() 1", "0 1 ks; 1 0 loss", "A 1",
@@ -130,6 +142,66 @@ def test_sensitivities_pass_through_a_pre_equilibration() -> None:
     assert_equal_to_differences(compiled, before, ["ks", "kd", "A0"], times=[0.0, 1.0])
 
 
+def drugged() -> CompiledModel:
+    """A drug, kept at its dose D0, binds a receptor fast, and that makes a signal that decays slowly."""
+    return net("kon 1e3; koff 1; D0 0; R0 5; ks 6e-6; kd 3e-6", "$D() D0; R() R0; DR() 0; S() 1",
+               "1,2 1,3 kon; 3 2 koff; 2 2,4 ks; 4 0 kd", "DR 3; S 4")  # fmt: skip
+
+
+def test_a_dose_of_zero_has_the_sensitivities_of_its_closed_form() -> None:
+    """DR = R0 D0 / (D0 + K) with K = koff / kon, S = (R0 - DR) ks / kd."""
+    compiled, names = drugged(), ["D0", "koff", "R0"]
+    result = steady_state(compiled, sensitivities=names)
+    assert result.ok.all(), result.message(0)
+    to_dose = 5 / 1e-3
+    expected = [[to_dose, 0.0, 0.0], [-2 * to_dose, 0.0, 2.0]]
+    np.testing.assert_allclose(result.sensitivities[0, 0], expected, rtol=1e-7, atol=1e-9)
+    for i, observable in enumerate(["DR", "S"]):
+        found, gradient = steady_state_gradient(compiled, None, [observable], np.ones_like, names)
+        assert found.ok.all()
+        np.testing.assert_allclose(gradient[0], expected[i], rtol=1e-7, atol=1e-9)
+
+
+def test_a_rate_constant_of_zero_has_the_sensitivities_of_its_closed_form() -> None:
+    """B = T k / (k + kr), beside what is there already."""
+    compiled = net("k 0; kr 0.25; T 3", "A() T; B() 0", "1 2 k; 2 1 kr", "A 1; B 2")
+    result = steady_state(compiled, sensitivities=["k", "kr", "T"])
+    np.testing.assert_allclose(result.sensitivities[0, 0], [[-12, 0, 1], [12, 0, 0]], rtol=1e-10, atol=1e-12)
+    _, gradient = steady_state_gradient(compiled, None, ["B"], np.ones_like, ["k", "kr", "T"])
+    np.testing.assert_allclose(gradient, [[12, 0, 0]], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.fault
+def test_where_a_rate_of_zero_would_lose_what_is_kept_there_are_no_sensitivities() -> None:
+    """A decays, or becomes B if k > 0: what B gains depends on the way there."""
+    compiled = net("kd 1; k 0", "A() 1; B() 2", "1 0 kd; 1 2 k", "A 1; B 2")
+    assert steady_state(compiled, sensitivities=["kd"]).ok.all()
+    result = steady_state(compiled, sensitivities=["kd", "k"])
+    assert result.status[0] == Status.NOT_ISOLATED and "B()" in result.message(0)
+    found, gradient = steady_state_gradient(compiled, None, ["B"], np.ones_like, ["kd", "k"])
+    assert found.status[0] == Status.NOT_ISOLATED and "B()" in found.message(0)
+    assert np.isnan(found.values).all() and np.isnan(gradient).all()
+    conditions = Conditions(("a",), compiled.nominal[None], (Segment(-np.inf, 0.0),))
+    along = simulate(compiled, [0.0], conditions, observables=["B"], sensitivities=["kd", "k"])
+    np.testing.assert_allclose(along.sensitivities[0, 0, 0], [0.0, 1.0], rtol=1e-4, atol=1e-8)
+
+
+def test_a_drug_dose_of_zero_in_the_shipped_model_equals_a_difference() -> None:
+    compiled, dose, step = residuum.aml_model(), drugs.dose_parameter(1), 1e-4
+    cell = {**contexts.overrides("flt3-itd"), **drugs.slot_overrides(1, "gilteritinib", "flt3-itd")}
+    doses = Conditions.from_rows(compiled, {f"{i} steps": {**cell, dose: i * step} for i in range(3)})
+    species = compiled.species
+    result = steady_state(compiled, doses, observables=species, sensitivities=[dose])
+    assert result.ok.all(), result.summary()
+    y = result.values[:, 0]
+    difference = (4 * y[1] - 3 * y[0] - y[2]) / (2 * step)
+    largest = np.abs(difference).max()
+    # the difference is off by rounding / step and by step^2
+    np.testing.assert_allclose(result.sensitivities[0, 0, :, 0], difference, rtol=1e-4, atol=1e-5 * largest)
+    _, gradient = steady_state_gradient(compiled, doses, species[::7], np.ones_like, [dose])
+    np.testing.assert_allclose(gradient[:, 0], result.sensitivities[:, 0, ::7, 0].sum(axis=1), rtol=1e-7)
+
+
 def competition() -> CompiledModel:
     """A becomes B or C, for good: B ends at B0 + A0 kb / (kb + kc)."""
     return net("kb 1; kc 2; A0 1; B0 0.5", "A() A0; B() B0; C() 0", "1 2 kb; 1 3 kc", "B 2; C 3")
@@ -148,7 +220,41 @@ def test_where_a_pre_equilibration_is_not_isolated_the_trajectory_is_differentia
     np.testing.assert_allclose(result.sensitivities[0, 0, 0], [2 / 9, -1 / 9, 1 / 3, 1.0], rtol=1e-4)
 
 
-def test_sensitivities_are_the_same_bits_in_any_order_and_any_number_of_threads() -> None:
+@pytest.mark.fault
+def test_a_stop_that_was_asked_for_holds_for_the_trajectory(monkeypatch: pytest.MonkeyPatch) -> None:
+    settle = equilibration.Equilibration.settle
+
+    def interrupted(batch: Any, *arguments: Any) -> None:
+        settle(batch, *arguments)
+        batch.runs.stop[:] = Status.STOPPED
+
+    monkeypatch.setattr(equilibration.Equilibration, "settle", interrupted)
+    compiled = competition()
+    conditions = Conditions(("a",), compiled.nominal[None], (Segment(-np.inf, 0.0),))
+    assert simulate(compiled, [0.0], conditions, sensitivities=["kb"]).status[0] == Status.STOPPED
+
+
+@pytest.mark.fault
+def test_the_species_that_no_correction_brings_to_rest_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(newton, "STAYS", np.inf)  # else this is seen before the corrections
+    compiled = net("k 0; z 1", "Z() 3; X() 1; Y() 0", "0 1 z; 1 0 z; 2 3 k", "Y 3")
+    result = steady_state(compiled, sensitivities=["z", "k"])
+    assert result.status[0] == Status.NOT_ISOLATED and "species Y()" in result.message(0)
+
+
+def test_runs_that_differ_in_the_size_of_a_free_parameter_are_not_equal() -> None:
+    """The size decides the steps where sensitivities are integrated along the trajectory."""
+    runs = SimpleNamespace(k=np.ones((2, 1)), values=np.ones((2, 0)), y=np.ones((2, 1)))
+    slopes = SimpleNamespace(s=np.ones((2, 1, 1, 1)), values=np.ones((2, 1, 1)), scale=np.array([[[1.0]], [[2.0]]]))
+    batch: Any = SimpleNamespace(runs=runs, slopes=slopes)
+    assert equilibration.first_equals(batch, np.ones(2, bool)).tolist() == [0, 1]
+    slopes.scale[1] = 1.0
+    assert equilibration.first_equals(batch, np.ones(2, bool)).tolist() == [0, 0]
+
+
+def test_sensitivities_are_the_same_bits_in_any_order_and_any_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     compiled = binding()
     conditions = spread(compiled, 29, 10.0)
     order = np.random.default_rng(5).permutation(29)
@@ -160,6 +266,25 @@ def test_sensitivities_are_the_same_bits_in_any_order_and_any_number_of_threads(
     _, alone = steady_state_gradient(compiled, conditions, ["A"], np.ones_like, names, threads=1)
     _, beside = steady_state_gradient(compiled, shuffled, ["A"], np.ones_like, names, threads=3)
     np.testing.assert_array_equal(alone[order], beside)
+    monkeypatch.setattr(batch, "BLOCK", 5)
+    monkeypatch.setattr(batch, "FEWEST", 5)
+    _, parts = steady_state_gradient(compiled, conditions, ["A"], np.ones_like, names, threads=2)
+    np.testing.assert_array_equal(alone, parts)
+
+
+def test_the_adjoint_sees_no_negative_amounts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What rounding made negative has no power."""
+    compiled = net("k 2; kk k^2", "A() 1; B() 1", "1 0 loss; 0 2 k; 2 0 kk", "A 1; B 2", "loss() k+A^1.5")
+
+    def rounded(*arguments: Any, **settings: Any) -> Any:
+        states = steady_state(*arguments, **settings)
+        states.values[:, :, 0] = -1e-20
+        return states
+
+    monkeypatch.setattr(adjoint, "steady_state", rounded)
+    result, gradient = steady_state_gradient(compiled, None, ["A", "B"], np.ones_like, ["k"])
+    assert result.ok.all()
+    np.testing.assert_allclose(gradient, [[-0.25]], rtol=1e-10)
 
 
 def test_an_unknown_name_is_refused() -> None:
