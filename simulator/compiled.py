@@ -435,7 +435,8 @@ class CompiledModel:
         A species is reached if it starts above zero, in any condition or protocol segment, or is made by a reaction
         whose reactants are all reached and whose rate constant is not zero throughout. Parameters and observables stay
         the same; the restricted model has a hash of its own and is right for these conditions only (see
-        `check_restriction`). Sensitivities to what only the removed parts would show are refused. Raises InputError where nothing is reached.
+        `check_restriction`). Sensitivities to what only the removed parts would show are refused. Raises InputError
+        where nothing is reached.
         """
         if self._full is not None:
             self.check_restriction(conditions)
