@@ -202,9 +202,9 @@ class Batch:
             self.intervals_done[rows] = number + 1
             if number < len(self.intervals) - 1:
                 status[alive] = int(Status.RUNNING)
-        inner = self.order.permutation
-        for i, species in enumerate(inner[counts[:, rosenbrock.CULPRIT]]):
-            self.blamed[numbers[i]] = self.blamed[numbers[i]] or self.compiled.species[species]
+        names, blamed = self.compiled.species, self.blamed[rows]
+        for i in np.flatnonzero(status != int(Status.OK)):
+            blamed[i] = blamed[i] or names[self.order.permutation[counts[i, rosenbrock.CULPRIT]]]
 
     def _integration(
         self, output: Output, settings: Settings, runs: Runs, slopes: SlopeRuns | None
