@@ -131,7 +131,9 @@ MODELS: dict[str, tuple[Callable[[], CompiledModel], dict[str, float], float]] =
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_sensitivities_are_the_derivative_of_the_step(name: str) -> None:
+def test_sensitivities_are_the_derivative_of_the_step(name: str, request: pytest.FixtureRequest) -> None:
+    if name == "EARM":
+        request.getfixturevalue("bionetgen")
     build, changed, t0 = MODELS[name]
     compiled, h = build(), t0
     nominal = compiled.parameter_vector(changed)
