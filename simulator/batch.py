@@ -132,10 +132,10 @@ class Batch:
         base = self.conditions.parameters[rows]
         status, counts = self.status[rows], self.counts[rows]
         status[:] = int(Status.RUNNING)
-        if self.readout.expressions or self.readout.kept != self.readout.names:
+        direct = self.readout.kept == self.readout.names  # then the sums that are kept are the result
+        kept = self.values[rows]
+        if not direct:
             kept = np.full((len(base), len(self.times), len(self.readout.kept)), np.nan)
-        else:
-            kept = self.values[rows]
         next_output = np.zeros(len(base), np.int64)
         y = np.zeros((len(base), self.compiled.n_species))
         slopes = None
@@ -197,7 +197,7 @@ class Batch:
                 self._keep_end(kept, y, next_output, alive)
                 if self.forward is not None and slopes is not None:
                     self.forward.keep_start(slopes, self.output)
-            if kept.base is not self.values or slopes is not None:
+            if not direct or slopes is not None:
                 self._complete(rows, kept, slopes, first, next_output, values, held)
             self.intervals_done[rows] = number + 1
             if number < len(self.intervals) - 1:

@@ -89,8 +89,7 @@ class Tables(NamedTuple):
     """... and those that are a partial derivative of a rate function ..."""
     partial: Table
     weight_entry: Table
-    """... or a weight in an observable."""
-    weight: Float
+    """... or a weight in an observable, in the order of `observable_weight`."""
     # explicit time: species changed, by how much, partial derivative of the rate function, term that multiplies it
     drift_species: Table
     drift_by: Float

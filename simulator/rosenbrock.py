@@ -191,7 +191,7 @@ def workspace_for(
     work.y[n] = work.y_new[n] = 1.0
     work.k[n_rates] = 1.0
     work.clock[EARLIEST], work.clock[LATEST] = -np.inf, np.inf
-    work.system[tables.weight_entry] = tables.weight[:, None]
+    work.system[tables.weight_entry] = tables.observable_weight[:, None]
     return work
 
 
@@ -492,19 +492,19 @@ def stages(tables, method, rates_address, w):
 
 
 @kernel
-def interpolate(method, w, n):
-    """Write the interpolation's three rows (of n species each) into `w.interpolants`."""
+def interpolate(method, u, interpolants, n):
+    """Write the interpolation's three rows (of n vectors each) from the stages `u` into `interpolants`."""
     n_stages = method.gamma_sums.size
     for i in range(n):
         k1, k2, k3 = splat(0.0), splat(0.0), splat(0.0)
         for s in range(n_stages):
-            v = load(w.u, s * n + i)
+            v = load(u, s * n + i)
             k1 = fma(at(method.dense, s), v, k1)
             k2 = fma(at(method.dense, n_stages + s), v, k2)
             k3 = fma(at(method.dense, 2 * n_stages + s), v, k3)
-        store(w.interpolants, i, k1)
-        store(w.interpolants, n + i, k2)
-        store(w.interpolants, 2 * n + i, k3)
+        store(interpolants, i, k1)
+        store(interpolants, n + i, k2)
+        store(interpolants, 2 * n + i, k3)
 
 
 @kernel
@@ -559,6 +559,12 @@ def finish_lanes(tables, settings, runs, w):
 
 
 @kernel
+def growth_of(method, e):
+    """Return the factor between a step and the next one, for a step whose weighted error is `e`."""
+    return min(LARGEST_GROWTH, max(LARGEST_SHRINK, SAFETY * (e + 1e-14) ** (-1.0 / (method.error_order + 1))))
+
+
+@kernel
 def judge(tables, method, settings, runs, w):
     """Measure the error of the attempted step in every lane, in the maximum norm; accept it or choose a smaller one.
 
@@ -579,7 +585,6 @@ def judge(tables, method, settings, runs, w):
         low = smaller(where_less(y_new, y, y_new + atol, splat(0.0)), low)
     store(w.lane, ERR, err + finite)
     store(w.lane, LOW, low)
-    exponent = -1.0 / (method.error_order + 1)
     for lane in range(WIDTH):
         run = w.run[lane]
         if run < 0:
@@ -588,7 +593,7 @@ def judge(tables, method, settings, runs, w):
         runs.counts[run, ATTEMPTS] += 1
         runs.counts[run, FACTORISATIONS] += 1
         h, e = w.lane[H, lane], w.lane[ERR, lane]
-        growth = min(LARGEST_GROWTH, max(LARGEST_SHRINK, SAFETY * (e + 1e-14) ** exponent))
+        growth = growth_of(method, e)
         reason = OK
         if not w.lane[SIZE, lane] <= REFINE_ABOVE and e == e:
             reason, growth = SINGULAR, 0.5
@@ -679,7 +684,7 @@ def proceed(method, output, settings, runs, w):
         elif runs.next_output[run] < output.times.size:
             wanted = wanted or output.times[runs.next_output[run]] <= reach_of(w, lane)
     if wanted:
-        interpolate(method, w, n)
+        interpolate(method, w.u, w.interpolants, n)
         project(output, w, n)
     for lane in range(WIDTH):
         run = w.run[lane]

@@ -19,14 +19,11 @@ from .lu import tail_row
 from .rates import call_rates
 from .rosenbrock import (
     CULPRIT,
-    LARGEST_GROWTH,
-    LARGEST_SHRINK,
     NOT_FINITE,
     PER_H,
     REASON,
     REJECTED,
     REJECTIONS,
-    SAFETY,
     STAGE_T,
     STEPS,
     TOO_STIFF,
@@ -34,6 +31,8 @@ from .rosenbrock import (
     H,
     T,
     attempt,
+    growth_of,
+    interpolate,
     proceed,
     reach_of,
     refill,
@@ -465,22 +464,13 @@ def keep_slopes(method, output, runs, w, z, slopes, run, block, n_blocks, t, h, 
 
     A step that is refused later leaves numbers here that the next attempt writes over.
     """
-    rows, n_stages = 2 * w.slope.shape[0], method.gamma_sums.size
+    rows = 2 * w.slope.shape[0]
     n_times, n_outputs = output.times.size, output.pointer.size - 1
     first = (run * n_blocks + block) * rows
     io = runs.next_output[run]
     if io >= n_times or output.times[io] > reach:
         return
-    for i in range(rows):
-        k1, k2, k3 = splat(0.0), splat(0.0), splat(0.0)
-        for stage in range(n_stages):
-            v = load(z.u, stage * rows + i)
-            k1 = fma(at(method.dense, stage), v, k1)
-            k2 = fma(at(method.dense, n_stages + stage), v, k2)
-            k3 = fma(at(method.dense, 2 * n_stages + stage), v, k3)
-        store(z.interpolants, i, k1)
-        store(z.interpolants, rows + i, k2)
-        store(z.interpolants, 2 * rows + i, k3)
+    interpolate(method, z.u, z.interpolants, rows)
     while io < n_times and output.times[io] <= reach:
         theta = 1.0 if output.times[io] == reach else min((output.times[io] - t) / h, 1.0)
         for o in range(n_outputs):
@@ -533,7 +523,7 @@ def judge_slopes(tables, method, output, settings, inputs, runs, w, z, slopes, l
             break
         keep_slopes(method, output, runs, w, z, slopes, run, block, n_blocks, w.lane[T, lane], h,
                     reach_of(w, lane))  # fmt: skip
-    growth = min(LARGEST_GROWTH, max(LARGEST_SHRINK, SAFETY * (worst + 1e-14) ** (-1.0 / (method.error_order + 1))))
+    growth = growth_of(method, worst)
     if worst <= 1.0:
         w.lane[TRIAL_H, lane] = min(w.lane[TRIAL_H, lane], h * growth)
         first = 2 * run * n_blocks * n

@@ -165,7 +165,7 @@ def build_tables(network: ReactionNetwork, functions: RateFunctions, rates: Rate
         system_entry=system.entry, system_sum_pointer=system.sum_pointer,
         system_sum_term=system.sum_term, system_sum_by=system.sum_by,
         partial_entry=system.partial_entry, partial=_table(np.flatnonzero(variable >= 0)),
-        weight_entry=system.weight_entry, weight=weight,
+        weight_entry=system.weight_entry,
         drift_species=_table(at[changed[timed]]), drift_by=change[timed] * factor[clock],
         drift_partial=_table(partial[clock]), drift_term=_table(product_of[driven[clock]]),
         n_rates=n_rates, code=np.zeros(4, np.int64),

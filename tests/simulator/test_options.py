@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -235,11 +234,11 @@ def test_time_spent_before_the_runs_is_not_theirs(monkeypatch: pytest.MonkeyPatc
 
     def slowly(self: batch.Batch) -> None:
         prepare(self)
-        time.sleep(0.5)
+        self.clock[0] -= 1000.0
 
     monkeypatch.setattr(batch.Batch, "prepare", slowly)
     compiled = rotating()
-    options = SolverOptions(**{**FOR_EVER, "max_seconds": 0.3})
+    options = SolverOptions(**{**FOR_EVER, "max_seconds": 500.0})
     assert simulate(compiled, [2.0], options=options).ok.all()  # takes a few polls of the clock
 
 
@@ -255,10 +254,8 @@ def test_an_error_in_one_block_ends_the_others(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(batch.Batch, "_run_block", failing)
     conditions = Conditions.product(rotating(), w=np.full(40, 1000.0))
-    begun = time.monotonic()
-    with pytest.raises(RuntimeError, match="a defect"):
+    with pytest.raises(RuntimeError, match="a defect"):  # the runs themselves would go on for ever
         simulate(rotating(), [1e9], conditions, options=SolverOptions(**FOR_EVER), threads=2)
-    assert time.monotonic() - begun < 60.0  # the runs themselves would take for ever
 
 
 @pytest.mark.fault
