@@ -15,6 +15,7 @@ NOT_BOUND, UNKNOWN = ">10000", "unknown"
 NAMES = "name"
 """The unit of what is one or several names instead of a number."""
 WILD_TYPE = "wt"
+PRIOR = "prior sd: of log10(value), 0 where a parameter is not to be fitted"
 
 
 def overview(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -33,7 +34,8 @@ def overview(tables: Mapping[str, pd.DataFrame]) -> str:
         width = max(map(len, entries))
         lines += [title, *(line for name, text in entries.items() for line in entry(name.ljust(width), text)), ""]
     lines += _wrapped(
-        "Every number with its source: residuum models contexts, drugs, readouts or parameters; with --csv as a table.",
+        "Every number with its source: residuum models contexts (cells, stroma and alleles), drugs, readouts or "
+        "parameters; with --csv as a table.",
         "",
     )
     return "\n".join(lines)
@@ -48,8 +50,9 @@ def full(kind: str, frame: pd.DataFrame) -> str:
         }
         return "\n".join(line for name, text in entries.items() for line in (name, *_wrapped(text, "    ")))
     if kind == "contexts":
-        return _grouped(_named(frame), "name", {"quantity": "quantity", "value": "value", "unit": "unit",
-                                                "prior_log10_sd": "prior sd", "source": "source"})  # fmt: skip
+        headings = {"quantity": "quantity", "value": "value", "unit": "unit", "prior_log10_sd": "prior sd",
+                    "source": "source"}  # fmt: skip
+        return f"{_grouped(_named(frame), 'name', headings)}\n\n{PRIOR}"
     if kind == "drugs":
         headings = {"target": "target", "binding": "binding", "kd_nM": "Kd (nM)", "kon_per_nM_s": "kon (1/nM/s)",
                     "cell_shift": "cell shift", "source": "source"}  # fmt: skip
@@ -61,7 +64,7 @@ def full(kind: str, frame: pd.DataFrame) -> str:
         return _grouped(frame.assign(note=notes), "drug", headings)
     value = [f"{v:g}" + "*" * bool(by_context) for v, by_context in zip(frame.value, frame.set_by_context, strict=True)]
     headings = {"name": "parameter", "value": "value", "unit": "unit", "prior_log10_sd": "prior sd", "source": "source"}
-    notes = ["* set by the context", "prior sd: of log10(value), 0 where a parameter is not to be fitted"]
+    notes = ["* set by the context", PRIOR]
     return "\n".join([*_columns(frame.assign(value=value), headings), "", *notes])
 
 
@@ -75,12 +78,13 @@ def _things(frame: pd.DataFrame, kind: str) -> dict[str, dict[str, str]]:
 
 
 def _cell(quantities: Mapping[str, str]) -> str:
-    """Return what a cell has and sees: `FLT3 ITD and wild type; RAS mutant; FL 0.014 nM`."""
+    """Return what a cell is, has and sees: `primary AML blast; FLT3 ITD and wild type; RAS mutant; FL 0.014 nM`."""
     held = dict.fromkeys(quantities[f"allele_{slot}"] for slot in "AB" if float(quantities[f"amount_FLT3{slot}_total"]))
     alleles = " and ".join("wild type" if allele == WILD_TYPE else allele.upper() for allele in held)
     others = ["RAS mutant"] if float(quantities["amount_RASmut_total"]) else []
     others += [f"NF1 {nf1:g} of normal"] if (nf1 := float(quantities["amount_NF1_total"])) != 1 else []
-    return "; ".join([f"FLT3 {alleles}", *others, ", ".join(_signals(quantities)) or "no ligand"])
+    seen = ", ".join(_signals(quantities)) or "no ligand"
+    return "; ".join([quantities["cell_system"], f"FLT3 {alleles}", *others, seen])
 
 
 def _signals(quantities: Mapping[str, str]) -> list[str]:

@@ -71,10 +71,28 @@ def test_only_midostaurin_reaches_the_fgf_receptor() -> None:
     assert remaining["midostaurin"] < remaining["quizartinib"] - 0.1
 
 
+def test_changes_stand_in_for_values_of_the_context_and_of_the_drug_and_for_nothing_else() -> None:
+    compiled, drugs = residuum.aml_model(), {"gilteritinib": 10.0}
+    changes = {"amount_NF1_total": 0.25, "drug1_FLT3A_typeI_kd": 7.0, "recruit_SOS_kon": 1e-4}
+    plain = residuum.aml_conditions(CONTEXTS, drugs)
+    changed = residuum.aml_conditions(CONTEXTS, drugs, changes=changes)
+    expected = plain.parameters.copy()
+    for name, value in changes.items():
+        expected[:, compiled.parameter_index(name)] = value
+    assert np.array_equal(changed.parameters, expected) and not np.array_equal(plain.parameters, expected)
+    assert changed.names == plain.names and changed.protocol == plain.protocol
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
         (lambda m: residuum.aml_conditions(["blast-idt"]), "Did you mean 'blast-itd'"),
+        (lambda m: residuum.aml_conditions(["blast-itd+erkstroma"]), r"Did you mean 'blast-itd\+erk-stroma'"),
+        (lambda m: residuum.aml_conditions(["blast-itd"], changes={"amount_NF_total": 0.1}), "amount_NF1_total"),
+        (lambda m: residuum.aml_conditions(["blast-itd"], changes={"amount_NF1_total": -0.1}), "not negative"),
+        (lambda m: residuum.aml_conditions(["blast-itd"], changes={"amount_NF1_total": "low"}), "'low'"),
+        (lambda m: residuum.aml_conditions(["blast-itd"], changes={"drug1_dose": 1.0}), "give the drug by name"),
+        (lambda m: residuum.aml_conditions(["blast-itd"], changes=["amount_NF1_total"]), "maps a parameter"),
         (lambda m: residuum.aml_conditions(["blast-itd"], {"gilteritinb": 1.0}), "Did you mean 'gilteritinib'"),
         (lambda m: residuum.aml_conditions(["blast-itd"], {"gilteritinib": -1.0}), "not negative"),
         (lambda m: residuum.aml_conditions(["blast-itd"], {"gilteritinib": float("nan")}), "not negative"),

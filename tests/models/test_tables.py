@@ -14,7 +14,6 @@ TABLES = {module.FILE: tables.read(module.FILE, module.COLUMNS) for module in (p
 }
 WITHOUT_CITATION = {"assumed", "unchecked"}
 CITATION_KEY = re.compile(r"\b[a-z]{3,}(?:19|20)\d\d\b")
-NAME = "name"
 
 
 def is_number(text: str) -> bool:
@@ -49,7 +48,7 @@ def test_every_row_has_a_unit(table: str) -> None:
     for row in TABLES[table]:
         assert row["unit"], row
         if row["value"] != parameters.SET_BY_CONTEXT:
-            assert (row["unit"] == NAME) != is_number(row["value"]), row
+            assert (row["unit"] == tables.NAME) != is_number(row["value"]), row
 
 
 @pytest.mark.parametrize("table", [name for name in TABLES if "prior_log10_sd" in TABLES[name][0]])

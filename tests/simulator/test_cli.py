@@ -392,7 +392,7 @@ def test_a_result_larger_than_half_of_the_memory_is_refused(
     monkeypatch.setattr(memory, "available_bytes", lambda: 1e6)
     assert residuum("simulate", "--times", "0:24h/1000") == 2
     said = capsys.readouterr().err
-    assert "2 runs and 6,000 numbers, about 0.000608 GB" in said and "split by context" in said
+    assert "2 runs and 6,000 numbers, about 0.0006" in said and "split by context" in said
 
 
 def test_a_negative_rate_of_an_own_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -452,7 +452,8 @@ def test_lists_fit_a_terminal(what: str, monkeypatch: pytest.MonkeyPatch, capsys
 def test_the_overview_says_what_contexts_drugs_and_readouts_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert residuum("models") == 0
     text = re.sub(" +", " ", capsys.readouterr().out)
-    assert "blast-itd+erk-stroma FLT3 ITD and wild type; FL 0.09 nM, FGF2 0.58 nM" in text
+    assert "blast-itd primary AML blast; FLT3 ITD and wild type; FL 0.014 nM" in text
+    assert "--context CELL+STROMA" in text and "erk-stroma FL 0.09 nM, FGF2 0.58 nM" in text
     assert "trametinib MEK (allosteric)" in text and "pMEK MAP2K1 and MAP2K2: S217/S221" in text
 
 
