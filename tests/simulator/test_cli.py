@@ -492,5 +492,8 @@ def test_no_words_print_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_defaults_exist() -> None:
     tables = package.aml_tables()
-    assert set(cli.CONTEXTS) <= set(tables["contexts"]["context"])
+    things = {kind: set(rows["name"]) for kind, rows in tables["contexts"].groupby("kind")}
+    for context in cli.CONTEXTS:
+        cell, _, stroma = context.partition("+")
+        assert cell in things["cell"] and stroma in {"", *things["stroma"]}
     assert set(cli.READOUTS) <= set(tables["readouts"]["readout"])
