@@ -68,7 +68,7 @@ def quantities(context: str) -> dict[str, Quantity]:
     """
     cell, stroma = _parts(context)
     of_cell = _table("cell")[cell]
-    found = {name: quantity for name, quantity in of_cell.items() if name not in ALLELES.values()}
+    found = {name: quantity for name, quantity in of_cell.items() if quantity.unit != tables.NAME}
     for name, quantity in (_table("stroma")[stroma] if stroma else {}).items():
         found[checked(f"quantity of {cell}", name, found)] = quantity
     for allele_slot, name in ALLELES.items():
@@ -97,7 +97,7 @@ def _parts(context: str) -> tuple[str, str]:
     cell, on, stroma = str(context).partition(ON)
     if cell in cells() and (stroma in stromas() if on else True):
         return cell, stroma
-    nearest = _nearest(cell, cells()) + (ON + _nearest(stroma, stromas()) if on else "")
+    nearest = _nearest(cell, cells()) + (ON + _nearest(stroma, stromas()) if stroma.strip() else "")
     raise UnknownNameError(
         f"Unknown context {context!r}. Did you mean {nearest!r}? A context is a cell, or CELL{ON}STROMA. "
         f"Cells: {', '.join(cells())}. Stroma: {', '.join(stromas())}."

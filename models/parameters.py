@@ -2,7 +2,7 @@
 
 A row of `data/parameters.tsv` may stand for several parameters: `{slot}` in its name is expanded to the drug
 slots 1 to 4, `{allele}` to the FLT3 allele slots A and B. A value written as `context` belongs to the context
-and its alleles (`data/cells.tsv`, `data/stroma.tsv`, `data/alleles.tsv`); the nominal value is then that of `REFERENCE_CONTEXT`.
+and its alleles (see `contexts`); the nominal value is then that of `REFERENCE_CONTEXT`.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ from .names import checked
 DATA = Path(__file__).parent / "data"
 QUANTITY_COLUMNS = ("quantity", "value", "unit", "prior_log10_sd", "source", "note")
 BASED_ON = "based_on"
+NAME = "name"
+"""The unit of what is one or several names instead of a number."""
 
 
 def read(filename: str, columns: Sequence[str]) -> list[dict[str, str]]:
