@@ -312,8 +312,9 @@ def b02(run: Run) -> Found:
 @behaviour(
     "B3",
     tolerance=(
-        "pERK 0.17, pSTAT5 0.22 and pS6 0.25 after the assay floor is taken off, each within 2-fold (pERK down to 0.07: "
-        "less cannot be told from the floor); pGSK3B 0.34, raw, 0.2-0.5. Medians of three replicates without spread."
+        "pERK 0.17, pSTAT5 0.22 and pS6 0.25 after the assay floor is taken off, each within 2-fold (pERK down to "
+        "0.07: less cannot be told from the floor); pGSK3B 0.34, raw, 0.2-0.5. Medians of three "
+        "replicates without spread."
     ),
     source=("latini2024",),
 )
@@ -334,8 +335,8 @@ def b03(run: Run) -> Found:
     "B4",
     tolerance=(
         "pERK below 0.05: at the floor of the assay. pSTAT5 0.5-1.05: both lines (0.60, 0.69), and no effect. pS6: "
-        "0.38-0.60 raw in both lines, 0.29-0.45 with the floor off one of them, hence 0.25-0.75. Wortmannin 35 nM as in "
-        "the text of the source, whose table says 50."
+        "0.38-0.60 raw in both lines, 0.29-0.45 with the floor off one of them, hence 0.25-0.75. Wortmannin 35 nM as "
+        "in the text of the source, whose table says 50."
     ),
     source=("latini2024",),
 )
@@ -384,9 +385,9 @@ def b05(run: Run) -> Found:
 @behaviour(
     "B6",
     tolerance=(
-        "The size is not readable in the source: a fall to 0.35 or less and a return by half of that or more are what a "
-        "blot shows; pFLT3 and pSTAT5 left at most 0.3; pERK at most 0.1 with trametinib 10 nM. Quizartinib at 10 times "
-        "its IC50 on pFLT3. The input to RAS that is not FLT3 carries half of the rebound or more."
+        "The size is not readable in the source: a fall to 0.35 or less and a return by half of that or more are what "
+        "a blot shows; pFLT3 and pSTAT5 left at most 0.3; pERK at most 0.1 with trametinib 10 nM. Quizartinib at 10 "
+        "times its IC50 on pFLT3. The input to RAS that is not FLT3 carries half of the rebound or more."
     ),
     source=("bruner2017",),
 )
@@ -455,9 +456,9 @@ def b07(run: Run) -> Found:
 @behaviour(
     "B8",
     tolerance=(
-        "Directions in the source. FGF2 10 ng/ml (0.58 nM), quizartinib 10 nM, PD173074 250 nM, 24 h: pFLT3 left at most "
-        "0.2; pERK at least half of the untreated cell and twice that without FGF2; with PD173074 within 1.3-fold of "
-        "that without."
+        "Directions in the source. FGF2 10 ng/ml (0.58 nM), quizartinib 10 nM, PD173074 250 nM, 24 h: pFLT3 left at "
+        "most 0.2; pERK at least half of the untreated cell and twice that without FGF2; with PD173074 within "
+        "1.3-fold of that without."
     ),
     source=("traer2016",),
 )
@@ -772,8 +773,8 @@ def b15(run: Run) -> Found:
 @behaviour(
     "B16",
     tolerance=(
-        "Direction in the source: 1.3-fold or more of the dose that halves pFLT3, and within 1.1-fold of stroma without "
-        "CYP3A4 under clarithromycin 10 uM. The amount of the enzyme is nominal."
+        "Direction in the source: 1.3-fold or more of the dose that halves pFLT3, and within 1.1-fold of stroma "
+        "without CYP3A4 under clarithromycin 10 uM. The amount of the enzyme is nominal."
     ),
     source=("chang2019",),
 )
