@@ -78,26 +78,33 @@ def aml_model() -> CompiledModel:
 
 
 def aml_conditions(
-    contexts: Sequence[str], drugs: Mapping[str, float] | None = None, *, equilibrate: bool = True
+    contexts: Sequence[str],
+    drugs: Mapping[str, float] | None = None,
+    *,
+    equilibrate: bool = True,
+    changes: Mapping[str, float] | None = None,
 ) -> Conditions:
     """Return one condition of the shipped model per context, under the same drugs.
 
     Parameters
     ----------
     contexts
-        Names as listed by `residuum models contexts`.
+        Cells, alone or on stroma, as listed by `residuum models`: `"blast-itd"`, `"blast-itd+erk-stroma"`.
     drugs
         Drug name -> free concentration in nM; at most four.
     equilibrate
         Bring the cell to steady state without drugs first; the drugs are present from time 0 on. Otherwise
         it starts from its initial amounts, with the drugs.
+    changes
+        Parameter name -> value in its own unit, in place of that of the context or the drug; holds before the
+        drugs, too.
 
     Raises
     ------
     UnknownNameError
-        For an unknown context or drug, with the nearest name.
+        For an unknown context, drug or parameter, with the nearest name.
     InputError
-        For a negative dose or too many drugs.
+        For a negative dose or value, or too many drugs.
     """
     from .simulator import Conditions, InputError, Segment
 
@@ -111,7 +118,8 @@ def aml_conditions(
         raise InputError(f"the dose of {bad[0]} is {doses[bad[0]]}, expected a number of nM that is not negative")
     parameters = _dose_parameters(tuple(doses))
     given = {parameters[drug]: dose for drug, dose in doses.items()}
-    rows = {context: {**values, **given} for context, values in _aml_contexts(contexts, tuple(doses)).items()}
+    changed = _aml_changes(changes or {})
+    rows = {context: values | changed | given for context, values in _aml_contexts(contexts, tuple(doses)).items()}
     before = (Segment(-math.inf, 0.0, dict.fromkeys(given, 0.0)),) if equilibrate else ()
     return Conditions.from_rows(aml_model(), rows, before)
 
@@ -133,10 +141,10 @@ def dose_matrix(
     --------
     >>> import residuum
     >>> matrix = residuum.dose_matrix(
-    ...     residuum.aml_model(), {"gilteritinib": [0, 100]}, ["flt3-itd", "flt3-itd+stroma"], ["pERK"], [7200.0]
+    ...     residuum.aml_model(), {"gilteritinib": [0, 100]}, ["blast-itd", "blast-itd+erk-stroma"], ["pERK"], [7200.0]
     ... )
     >>> left = matrix.residual.sel(gilteritinib=100, readout="pERK").squeeze()
-    >>> bool(left.sel(context="flt3-itd") < left.sel(context="flt3-itd+stroma"))
+    >>> bool(left.sel(context="blast-itd") < left.sel(context="blast-itd+erk-stroma"))
     True
     """
     from .simulator import CompiledModel, DoseAxis, InputError
@@ -204,15 +212,22 @@ def aml_problem() -> Problem:
 def aml_tables() -> dict[str, pd.DataFrame]:
     """Return what the shipped model knows, as tables: contexts, drugs, readouts, parameters, with units and sources.
 
-    A parameter that every context sets has the value of the reference context; `unknown` affinities show as such.
+    The contexts are of three kinds: cells, stroma presets, and the alleles that cells hold. A parameter that every
+    context sets has the value of the reference context; `unknown` affinities show as such.
     """
     import pandas as pd
 
     from . import models
 
     readouts = [{"readout": name, **dataclasses.asdict(r)} for name, r in models.observables.READOUTS.items()]
+    files = {**models.contexts.FILES, models.alleles.KIND: models.alleles.FILE}
+    contexts = [
+        {"kind": kind, "name": row[kind], **{column: row[column] for column in models.tables.QUANTITY_COLUMNS}}
+        for kind, file in files.items()
+        for row in models.tables.read(file, (kind, *models.tables.QUANTITY_COLUMNS))
+    ]
     return {
-        "contexts": pd.DataFrame(models.tables.read(models.contexts.FILE, models.contexts.COLUMNS)),
+        "contexts": pd.DataFrame(contexts),
         "drugs": pd.DataFrame(models.tables.read(models.drugs.FILE, models.drugs.COLUMNS)),
         "readouts": pd.DataFrame(readouts),
         "parameters": pd.DataFrame([dataclasses.asdict(row) for row in models.parameters.table()]),
@@ -294,6 +309,28 @@ def _aml_contexts(contexts: Sequence[str], drugs: Sequence[str]) -> dict[str, di
             }
             for context in ([contexts] if isinstance(contexts, str) else contexts)
         }
+
+
+def _aml_changes(changes: Mapping[str, float]) -> dict[str, float]:
+    """Return the changes; refuse unknown parameters, doses, which belong to `drugs`, and what cannot be a value."""
+    from . import models
+    from .simulator import InputError
+
+    if not isinstance(changes, Mapping):
+        raise InputError(f"changes maps a parameter to a number, e.g. {{'amount_NF1_total': 0.1}}; given {changes!r}")
+    compiled, doses = aml_model(), [models.drugs.dose_parameter(slot) for slot in models.parameters.DRUG_SLOTS]
+    changed = {}
+    for name, value in changes.items():
+        compiled.parameter_index(name)
+        if name in doses:
+            raise InputError(f"{name} is the dose of a drug slot; give the drug by name in `drugs`")
+        try:
+            changed[name] = float(value)
+        except (TypeError, ValueError):
+            changed[name] = math.nan
+        if not (math.isfinite(changed[name]) and changed[name] >= 0):
+            raise InputError(f"{name} is {value!r}, expected a number that is not negative")
+    return changed
 
 
 def _dose_parameters(drugs: Sequence[str]) -> dict[str, str]:
