@@ -6,11 +6,13 @@ simulator knows parameters only. Names are loaded when they are first used: `imp
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from .fitting import Fit, Problem, fit, read_problem
+    from .models.behaviours import Experiment, Outcome
     from .simulator import (
         CompiledModel,
         Conditions,
@@ -57,7 +60,8 @@ _SIMULATOR = (
 _FITTING = ("Fit", "Problem", "fit", "read_problem")
 
 __all__ = [
-    "__version__", "aml_conditions", "aml_model", "aml_problem", "aml_tables", "dose_matrix", *_SIMULATOR, *_FITTING,
+    "__version__", "aml_behaviours", "aml_conditions", "aml_model", "aml_problem", "aml_tables", "dose_matrix",
+    *_SIMULATOR, *_FITTING,
 ]  # fmt: skip
 
 
@@ -74,26 +78,33 @@ def aml_model() -> CompiledModel:
 
 
 def aml_conditions(
-    contexts: Sequence[str], drugs: Mapping[str, float] | None = None, *, equilibrate: bool = True
+    contexts: Sequence[str],
+    drugs: Mapping[str, float] | None = None,
+    *,
+    equilibrate: bool = True,
+    changes: Mapping[str, float] | None = None,
 ) -> Conditions:
     """Return one condition of the shipped model per context, under the same drugs.
 
     Parameters
     ----------
     contexts
-        Names as listed by `residuum models contexts`.
+        Cells, alone or on stroma, as listed by `residuum models`: `"blast-itd"`, `"blast-itd+erk-stroma"`.
     drugs
         Drug name -> free concentration in nM; at most four.
     equilibrate
         Bring the cell to steady state without drugs first; the drugs are present from time 0 on. Otherwise
         it starts from its initial amounts, with the drugs.
+    changes
+        Parameter name -> value in its own unit, in place of that of the context or the drug; holds before the
+        drugs, too.
 
     Raises
     ------
     UnknownNameError
-        For an unknown context or drug, with the nearest name.
+        For an unknown context, drug or parameter, with the nearest name.
     InputError
-        For a negative dose or too many drugs.
+        For a negative dose or value, or too many drugs.
     """
     from .simulator import Conditions, InputError, Segment
 
@@ -107,7 +118,8 @@ def aml_conditions(
         raise InputError(f"the dose of {bad[0]} is {doses[bad[0]]}, expected a number of nM that is not negative")
     parameters = _dose_parameters(tuple(doses))
     given = {parameters[drug]: dose for drug, dose in doses.items()}
-    rows = {context: {**values, **given} for context, values in _aml_contexts(contexts, tuple(doses)).items()}
+    changed = _aml_changes(changes or {})
+    rows = {context: values | changed | given for context, values in _aml_contexts(contexts, tuple(doses)).items()}
     before = (Segment(-math.inf, 0.0, dict.fromkeys(given, 0.0)),) if equilibrate else ()
     return Conditions.from_rows(aml_model(), rows, before)
 
@@ -129,10 +141,10 @@ def dose_matrix(
     --------
     >>> import residuum
     >>> matrix = residuum.dose_matrix(
-    ...     residuum.aml_model(), {"gilteritinib": [0, 100]}, ["flt3-itd", "flt3-itd+stroma"], ["pERK"], [7200.0]
+    ...     residuum.aml_model(), {"gilteritinib": [0, 100]}, ["blast-itd", "blast-itd+erk-stroma"], ["pERK"], [7200.0]
     ... )
     >>> left = matrix.residual.sel(gilteritinib=100, readout="pERK").squeeze()
-    >>> bool(left.sel(context="flt3-itd") < left.sel(context="flt3-itd+stroma"))
+    >>> bool(left.sel(context="blast-itd") < left.sel(context="blast-itd+erk-stroma"))
     True
     """
     from .simulator import CompiledModel, DoseAxis, InputError
@@ -156,6 +168,39 @@ def dose_matrix(
     return matrix_of(compiled, axes, _aml_contexts(contexts, tuple(drugs)), readouts, times, **settings)
 
 
+def aml_behaviours(
+    ids: Sequence[str] | None = None, *, changes: Mapping[str, float] | None = None
+) -> dict[str, Outcome]:
+    """Return what the shipped model shows of the published behaviours of leukaemia cells, by id.
+
+    Parameters
+    ----------
+    ids
+        "B1" to "B16"; all if None.
+    changes
+        Parameter -> value, on top of every cell and its drugs, below what an experiment itself sets: a member of an
+        ensemble. The nominal set if None.
+
+    Returns
+    -------
+    dict
+        `outcome.reproduced`, `outcome.findings` (a value of the model, and the range in which it is expected),
+        `outcome.curves` (to draw) and `outcome.behaviour` (statement, tolerance with its reason, sources).
+
+    Raises
+    ------
+    UnknownNameError
+        For an unknown id or parameter, with the nearest name.
+    """
+    from . import models
+
+    known = {behaviour.id: behaviour for behaviour in models.behaviours.BEHAVIOURS}
+    with _model_names():
+        chosen = [models.names.checked("behaviour", name, known) for name in (known if ids is None else ids)]
+    run = partial(_aml_readings, changes=changes or {})
+    return {name: known[name].outcome(run) for name in chosen}
+
+
 def aml_problem() -> Problem:
     """Return the shipped fitting problem: Ba/F3 FLT3-ITD phospho-values with citations, on the shipped model."""
     from . import models
@@ -167,17 +212,22 @@ def aml_problem() -> Problem:
 def aml_tables() -> dict[str, pd.DataFrame]:
     """Return what the shipped model knows, as tables: contexts, drugs, readouts, parameters, with units and sources.
 
-    A parameter that every context sets has the value of the reference context; `unknown` affinities show as such.
+    The contexts are of three kinds: cells, stroma presets, and the alleles that cells hold. A parameter that every
+    context sets has the value of the reference context; `unknown` affinities show as such.
     """
-    import dataclasses
-
     import pandas as pd
 
     from . import models
 
     readouts = [{"readout": name, **dataclasses.asdict(r)} for name, r in models.observables.READOUTS.items()]
+    files = {**models.contexts.FILES, models.alleles.KIND: models.alleles.FILE}
+    contexts = [
+        {"kind": kind, "name": row[kind], **{column: row[column] for column in models.tables.QUANTITY_COLUMNS}}
+        for kind, file in files.items()
+        for row in models.tables.read(file, (kind, *models.tables.QUANTITY_COLUMNS))
+    ]
     return {
-        "contexts": pd.DataFrame(models.tables.read(models.contexts.FILE, models.contexts.COLUMNS)),
+        "contexts": pd.DataFrame(contexts),
         "drugs": pd.DataFrame(models.tables.read(models.drugs.FILE, models.drugs.COLUMNS)),
         "readouts": pd.DataFrame(readouts),
         "parameters": pd.DataFrame([dataclasses.asdict(row) for row in models.parameters.table()]),
@@ -190,6 +240,59 @@ def _aml_condition(named: Mapping[str, str]) -> dict[str, float]:
     values = _aml_contexts([named["context"]], tuple(drugs))[named["context"]]
     parameters = _dose_parameters(tuple(drugs))
     return {**values, **{parameters[drug]: dose for drug, dose in drugs.items()}}
+
+
+def _aml_readings(experiments: Sequence[Experiment], changes: Mapping[str, float]) -> list[float]:
+    """Return one number per experiment; NaN where the run failed or a dose is no finite number.
+
+    Experiments that differ only in read-out and time share a run, runs that differ not in the times of their later
+    steps a batch.
+    """
+    from .simulator import simulate
+
+    keys = [repr(dataclasses.replace(experiment, readout="", time=0.0)) for experiment in experiments]
+    batches: dict[tuple[float, ...], dict[str, Experiment]] = {}
+    for key, experiment in zip(keys, experiments, strict=True):
+        if all(math.isfinite(dose) for dose in experiment.drugs.values()):
+            batches.setdefault(tuple(time for time, _ in experiment.later), {})[key] = experiment
+
+    readings: dict[tuple[str, str, float], float] = {}
+    for steps, runs in batches.items():
+        wanted = [experiment for key, experiment in zip(keys, experiments, strict=True) if key in runs]
+        times = sorted({experiment.time for experiment in wanted})
+        readouts = sorted({experiment.readout for experiment in wanted})
+        result = simulate(aml_model(), times, _aml_protocol(runs, steps, changes), observables=readouts)
+        for (i, key), (j, time), readout in itertools.product(enumerate(runs), enumerate(times), readouts):
+            readings[key, readout, time] = float(result[readout][i, j])
+    return [
+        readings.get((key, experiment.readout, experiment.time), math.nan)
+        for key, experiment in zip(keys, experiments, strict=True)
+    ]
+
+
+def _aml_protocol(runs: Mapping[str, Experiment], steps: Sequence[float], changes: Mapping[str, float]) -> Conditions:
+    """Return the cells at rest before time 0, then under their drugs, then, from each of `steps` on, as changed."""
+    from . import models
+    from .simulator import Conditions, Segment
+
+    compiled = aml_model()
+    rows = {}
+    for key, run in runs.items():
+        drugs = tuple(run.drugs)
+        cell, parameters = _aml_contexts([run.context], drugs)[run.context], _dose_parameters(drugs)
+        rows[key] = {**cell, **changes, **run.changes, **{parameters[drug]: run.drugs[drug] for drug in drugs}}
+    doses = [models.drugs.dose_parameter(slot) for slot in models.parameters.DRUG_SLOTS]
+    protocol = [Segment(-math.inf, 0.0, dict.fromkeys(doses, 0.0))]
+    now = {key: dict(row) for key, row in rows.items()}
+    stepped: set[str] = set()
+    for step, (start, end) in enumerate(itertools.pairwise((*steps, math.inf))):
+        for key, run in runs.items():
+            now[key] |= run.later[step][1]
+            stepped |= run.later[step][1].keys()
+        nominal = {name: float(compiled.nominal[compiled.parameter_index(name)]) for name in sorted(stepped)}
+        values = {name: [row.get(name, default) for row in now.values()] for name, default in nominal.items()}
+        protocol.append(Segment(start, end, values))
+    return Conditions.from_rows(compiled, rows, protocol)
 
 
 def _aml_contexts(contexts: Sequence[str], drugs: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -206,6 +309,28 @@ def _aml_contexts(contexts: Sequence[str], drugs: Sequence[str]) -> dict[str, di
             }
             for context in ([contexts] if isinstance(contexts, str) else contexts)
         }
+
+
+def _aml_changes(changes: Mapping[str, float]) -> dict[str, float]:
+    """Return the changes; refuse unknown parameters, doses, which belong to `drugs`, and what cannot be a value."""
+    from . import models
+    from .simulator import InputError
+
+    if not isinstance(changes, Mapping):
+        raise InputError(f"changes maps a parameter to a number, e.g. {{'amount_NF1_total': 0.1}}; given {changes!r}")
+    compiled, doses = aml_model(), [models.drugs.dose_parameter(slot) for slot in models.parameters.DRUG_SLOTS]
+    changed = {}
+    for name, value in changes.items():
+        compiled.parameter_index(name)
+        if name in doses:
+            raise InputError(f"{name} is the dose of a drug slot; give the drug by name in `drugs`")
+        try:
+            changed[name] = float(value)
+        except (TypeError, ValueError):
+            changed[name] = math.nan
+        if not (math.isfinite(changed[name]) and changed[name] >= 0):
+            raise InputError(f"{name} is {value!r}, expected a number that is not negative")
+    return changed
 
 
 def _dose_parameters(drugs: Sequence[str]) -> dict[str, str]:

@@ -130,7 +130,7 @@ def aml(shared: Path) -> Problem:
     model = residuum.aml_model()
 
     def parameters(doses: dict[str, float]) -> Float:
-        return residuum.aml_conditions(["flt3-itd+stroma"], doses, equilibrate=False).parameters[0]
+        return residuum.aml_conditions(["blast-itd+erk-stroma"], doses, equilibrate=False).parameters[0]
 
     doses = [(g, t) for g in (0.0, *np.geomspace(1, 300, 9)) for t in (0.0, *np.geomspace(0.3, 100, 9))]
     matrix = np.array([parameters(dict(zip(drugs, map(float, dose), strict=True))) for dose in doses])

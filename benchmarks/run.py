@@ -215,7 +215,7 @@ def whole_matrix(found: Measurements, repeats: int) -> None:
         matrix = residuum.dose_matrix(
             residuum.aml_model(),
             {"gilteritinib": [0.0, *np.geomspace(1, 300, 9)], "trametinib": [0.0, *np.geomspace(0.3, 100, 9)]},
-            ["flt3-itd", "flt3-itd+stroma"], ["pERK", "pSTAT5"], [7200.0, 86_400.0], threads=1,
+            ["blast-itd", "blast-itd+erk-stroma"], ["pERK", "pSTAT5"], [7200.0, 86_400.0], threads=1,
         )  # fmt: skip
         times.append(1e3 * (time.process_time() - start))
     found.add("dose_matrix call", model="aml", tool="residuum", n=200, cpu_ms=float(np.median(times)),

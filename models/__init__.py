@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import contexts, drugs, observables, parameters
+from . import behaviours, contexts, drugs, observables, parameters
 from .names import UnknownNameError
 from .network import network_path, network_source_hash
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "UnknownNameError",
+    "behaviours",
     "build",
     "contexts",
     "drugs",

@@ -6,25 +6,14 @@ tandem duplication and kinase-domain mutants differ by the values of `data/allel
 
 from __future__ import annotations
 
-from functools import cache
-
 from . import tables
 from .names import checked
+from .tables import Quantity
 
 FILE = "alleles.tsv"
-COLUMNS = ("allele", "quantity", "value", "unit", "source", "note")
-DRUG_TARGET = "drug_target"
-
-
-@cache
-def _alleles() -> dict[str, dict[str, str]]:
-    alleles: dict[str, dict[str, str]] = {}
-    for cells in tables.read(FILE, COLUMNS):
-        quantities = alleles.setdefault(cells["allele"], {})
-        if cells["quantity"] in quantities:
-            raise ValueError(f"{FILE}: {cells['quantity']} of {cells['allele']} occurs twice")
-        quantities[cells["quantity"]] = cells["value"]
-    return alleles
+KIND = "allele"
+DRUG_TARGETS, TYPE_I_FACTOR, TYPE_II_FACTOR = OF_DRUGS = ("drug_targets", "typeI_kd_factor", "typeII_kd_factor")
+"""What an allele says of the drugs that bind it; all else are parameters of the model."""
 
 
 def names() -> tuple[str, ...]:
@@ -32,28 +21,63 @@ def names() -> tuple[str, ...]:
     return tuple(_alleles())
 
 
-def overrides(allele: str, allele_slot: str) -> dict[str, float]:
-    """Return parameter name -> value for `allele` in slot "A" or "B".
+def quantities(allele: str, allele_slot: str) -> dict[str, Quantity]:
+    """Return parameter name -> quantity, with prior and source, for `allele` in slot "A" or "B".
 
     Raises
     ------
     UnknownNameError
         If there is no such allele.
     """
-    quantities = _alleles()[checked("allele", allele, _alleles())]
     return {
-        template.format(allele=allele_slot): float(value)
-        for template, value in quantities.items()
-        if template != DRUG_TARGET
+        template.format(allele=allele_slot): quantity
+        for template, quantity in _of(allele).items()
+        if template not in OF_DRUGS
     }
 
 
-def drug_target(allele: str) -> str:
-    """Return the target of the drug table ("FLT3", "FLT3-ITD") whose affinities hold for `allele`.
+def drug_targets(allele: str) -> tuple[str, ...]:
+    """Return the targets of the drug table whose affinities hold for `allele`; the first that a drug has counts.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such allele.
+
+    Examples
+    --------
+    >>> from residuum.models import alleles
+    >>> alleles.drug_targets("itd")
+    ('FLT3-ITD', 'FLT3')
+    """
+    return tuple(_of(allele)[DRUG_TARGETS].value.split())
+
+
+def typeI_kd_factor(allele: str) -> float:
+    """Return the factor on the dissociation constant of type I drugs that were measured on another allele.
 
     Raises
     ------
     UnknownNameError
         If there is no such allele.
     """
-    return _alleles()[checked("allele", allele, _alleles())][DRUG_TARGET]
+    return float(_of(allele)[TYPE_I_FACTOR].value)
+
+
+def typeII_kd_factor(allele: str) -> float:
+    """Return the factor on the dissociation constant of type II drugs that were measured on another allele.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such allele.
+    """
+    return float(_of(allele)[TYPE_II_FACTOR].value)
+
+
+def _alleles() -> dict[str, dict[str, Quantity]]:
+    return tables.quantities(FILE, KIND)
+
+
+def _of(allele: str) -> dict[str, Quantity]:
+    return _alleles()[checked(KIND, allele, _alleles())]

@@ -11,27 +11,32 @@ import pysb
 from pysb.bng import generate_network
 from pysb.generator.bng import BngGenerator
 
-from .building import ModelBuilder
-from .flt3 import flt3
-from .jak_stat import jak2, stat5
-from .media import media
+from .building import ModelBuilder, Module
+from .flt3 import FLT3
+from .jak_stat import JAK_STAT
+from .media import MEDIA
 from .network import HASH_LABEL, network_path
-from .ras_mapk import ras_mapk
-from .stroma_inputs import fgfr1
+from .pi3k_s6 import PI3K_S6
+from .ras_mapk import RAS_MAPK
+from .stroma_inputs import STROMA_INPUTS
+from .survival import SURVIVAL
 
 MODEL_NAME = "aml"
-MECHANISMS = (media, flt3, fgfr1, jak2, stat5, ras_mapk)
-"""In this order: a mechanism finds the monomers and observables it needs already there."""
+MODULES = (MEDIA, FLT3, STROMA_INPUTS, JAK_STAT, RAS_MAPK, PI3K_S6, SURVIVAL)
 
 
 def build() -> pysb.Model:
     """Return the model of the leukaemia cell (amounts in nM, time in seconds), without its network."""
-    builder = ModelBuilder(MODEL_NAME)
-    for mechanism in MECHANISMS:
-        mechanism(builder)
-    both_alleles = builder.model.monomers["FLT3A"](y="p") + builder.model.monomers["FLT3B"](y="p")
-    builder.observable("pFLT3", both_alleles)
-    return builder.model
+    return ModelBuilder(MODEL_NAME).assemble(MODULES)
+
+
+def build_alone(module: Module) -> pysb.Model:
+    """Return the model of one module in its medium.
+
+    Each signal it hears from others is a constant amount, set by the parameter `input_<signal>` (nM, 0).
+    """
+    alone = (MEDIA,) if module is MEDIA else (MEDIA, module)
+    return ModelBuilder(module.name).assemble(alone)
 
 
 def source_text(model: pysb.Model) -> str:

@@ -1,18 +1,30 @@
 """A drug, one of the four drug slots and a context go in; the parameter values that put it there come out.
 
-A drug is a row per target, never a monomer of its own. An affinity in the table is that of the assay it was
-measured in; the model uses `kd_nM * cell_shift`, the dissociation constant towards the state of the target that
-the drug binds in the cell (type II: the inactive kinase only, so that its apparent value is larger by
-1 + active/inactive).
+A drug is a row per target, never a monomer of its own. A pair of drug and target without a row is unknown: it is
+treated as not binding, and listed by `unknown_pairs`.
+
+An affinity in the table is that of the assay it was measured in; the model uses `kd_nM * cell_shift`, the
+dissociation constant towards the state of the target that the drug binds in the cell (type II: the inactive kinase
+only, so that its apparent value is larger by 1 + active/inactive). How far it may be off is `prior_log10_sd`: 0.48
+(a factor of 3 at one standard deviation) where cells say something, 0.9 (a factor of 30 at the ends of the 90 %
+range) where only a cell-free assay does. A residence time is 1 / (kon kd).
+
+Exposure (how much drug is free, what patients have in their plasma) stands in a table of its own.
 """
 
 from __future__ import annotations
 
+import csv
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from os import PathLike, fspath
+from pathlib import Path
 
 from . import alleles, contexts, tables
-from .names import checked
+from .names import UnknownNameError, checked
 from .parameters import ALLELE_SLOTS, DRUG_SLOTS, nominal
 
 FILE = "drugs.tsv"
@@ -25,13 +37,44 @@ COLUMNS = (
     "cell_shift",
     "pMEK_kd_factor",
     "residual_phosphorylation",
+    "prior_log10_sd",
     "source",
     "note",
 )
+REQUIRED = ("drug", "target", "kd_nM")
+DEFAULTS = {
+    "kon_per_nM_s": "1e-3",  # usual for a small molecule, and that of the FLT3 inhibitors
+    "cell_shift": "1",
+    "pMEK_kd_factor": "1",
+    "residual_phosphorylation": "0",
+    "prior_log10_sd": "0.9",
+    "source": "unchecked",
+}
+"""What an empty or missing cell stands for."""
 DOES_NOT_BIND = ">10000"
 UNKNOWN = "unknown"
-KINASE_TARGETS = ("FGFR1", "JAK2", "MEK")
+POSITIVE = (math.ulp(0.0), math.inf, "a number above 0")
+NUMBERS = {
+    "kd_nM": (*POSITIVE[:2], f"nM above 0, {DOES_NOT_BIND} or {UNKNOWN}"),
+    "kon_per_nM_s": POSITIVE,
+    "cell_shift": POSITIVE,
+    "pMEK_kd_factor": POSITIVE,
+    "residual_phosphorylation": (0.0, 1.0, "a number from 0 to 1"),
+    "prior_log10_sd": (0.0, math.inf, "a number that is not negative"),
+}
+"""Column -> lowest value, highest value, and both in words."""
 FLT3_POCKETS = {"type I": "typeI", "type II": "typeII"}
+KINASE_DOMAIN_MUTANTS = ("FLT3-D835Y", "FLT3-F691L")
+FLT3_TARGETS = ("FLT3", "FLT3-ITD", *KINASE_DOMAIN_MUTANTS)
+POCKET_TARGETS = ("FGFR1", "KIT", "AXL", "JAK1", "JAK2", "SRC", "MEK", "PI3K", "MTORC1", "CXCR4", "CYP3A4")
+TARGETS = (*FLT3_TARGETS, *POCKET_TARGETS)
+
+EXPOSURE_FILE = "exposure.tsv"
+EXPOSURE_COLUMNS = ("drug", "quantity", "value", "unit", "source", "note")
+
+
+class DrugError(ValueError):
+    """A drug table, or a question about a drug, that cannot be worked with; says where, why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +84,7 @@ class Affinity:
     drug: str
     target: str
     binding: str
-    """`type I`, `type II`, `ATP-competitive` or `allosteric`."""
+    """`type I` or `type II` on FLT3; elsewhere in words."""
     kd: float | None
     """Dissociation constant in the cell, nM; None if it does not bind, or if nothing is known."""
     kon: float | None
@@ -49,27 +92,73 @@ class Affinity:
     known: bool
     """False if no value was found: the pair is then treated as not binding, and listed by `unknown_pairs`."""
     pMEK_kd_factor: float
-    """Of a MEK inhibitor: dissociation constant of pMEK over that of unphosphorylated MEK."""
+    """Of a drug on MEK: dissociation constant of pMEK over that of unphosphorylated MEK."""
     residual_phosphorylation: float
-    """Of a MEK inhibitor: rate at which RAF phosphorylates drug-bound MEK, relative to free MEK."""
+    """Of a drug on MEK: rate at which RAF phosphorylates drug-bound MEK, relative to free MEK."""
+    prior_log10_sd: float
+    """Standard deviation of log10(kd) before any fit; 0 where `kd` is None."""
     source: str
     note: str
 
 
-@cache
+@dataclass(frozen=True)
+class Exposure:
+    """How much of a drug reaches the cells of a patient; None for what is unknown."""
+
+    drug: str
+    drug_class: str | None = None
+    molecular_weight: float | None = None
+    """g/mol."""
+    free_fraction: float | None = None
+    """Unbound over total concentration in plasma."""
+    clinical_total: float | None = None
+    """Highest total concentration in plasma at steady state, nM."""
+    clinical_trough: float | None = None
+    """Total concentration in plasma before the next dose, nM."""
+    half_life: float | None = None
+    """In plasma, s."""
+    CYP3A4_clearance: float | None = None
+    """How fast CYP3A4 of the stroma clears the drug, 1/(nM s)."""
+
+
 def table() -> tuple[Affinity, ...]:
-    """Return all drug-target pairs of the table."""
-    return tuple(_affinity(cells) for cells in tables.read(FILE, COLUMNS))
+    """Return all drug-target pairs: those of the shipped table, then those that were added."""
+    return (*_shipped(), *(row for rows in _added.values() for row in rows))
 
 
 def names() -> tuple[str, ...]:
     """Return the names of all drugs."""
-    return tuple(dict.fromkeys(affinity.drug for affinity in table()))
+    return tuple(dict.fromkeys(row.drug for row in table()))
 
 
-def unknown_pairs() -> tuple[tuple[str, str], ...]:
-    """Return the (drug, target) pairs without a known affinity; the model treats them as not binding."""
-    return tuple((affinity.drug, affinity.target) for affinity in table() if not affinity.known)
+def unknown_pairs(drug: str | None = None) -> tuple[tuple[str, str], ...]:
+    """Return the (drug, target) pairs without a known affinity, of one drug or of all.
+
+    The model treats them as not binding. FLT3 stands for all its alleles.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such drug.
+    """
+    pairs = []
+    for name in names() if drug is None else (drug,):
+        known = {_family(row.target) for row in _rows(name).values() if row.known}
+        pairs += [(name, target) for target in ("FLT3", *POCKET_TARGETS) if target not in known]
+    return tuple(pairs)
+
+
+def off_targets(drug: str) -> tuple[Affinity, ...]:
+    """Return what `drug` binds besides the target that it binds best in the cell, tightest first.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such drug.
+    """
+    bound = sorted((row.kd, row.target) for row in _rows(drug).values() if row.kd is not None)
+    main = _family(bound[0][1]) if bound else None
+    return tuple(_rows(drug)[target] for _, target in bound if _family(target) != main)
 
 
 def dose_parameter(slot: int) -> str:
@@ -92,53 +181,150 @@ def dose_parameter(slot: int) -> str:
 def slot_overrides(slot: int, drug: str, context: str) -> dict[str, float]:
     """Return parameter name -> value for `drug` in `slot` of a cell in `context`; the dose is not among them.
 
-    Every binding parameter of the slot is set, those of targets that the drug does not bind to their empty
-    value, so that one drug can follow another in a slot. Which FLT3 row holds depends on the context's alleles.
+    Every other parameter of the slot is set, those of targets that the drug does not bind to their empty value,
+    so that one drug can follow another in a slot. Which FLT3 row holds depends on the context's alleles.
 
     Raises
     ------
     UnknownNameError
         If there is no such slot, drug or context.
     """
-    of_drug = {row.target: row for row in table() if row.drug == checked("drug", drug, names())}
+    rows = _rows(drug)
     values = _empty_slot(_checked_slot(slot))
     for allele_slot in ALLELE_SLOTS:
-        row = of_drug[alleles.drug_target(contexts.allele_of(context, allele_slot))]
-        if row.kd is not None:
-            values |= _binding(f"drug{slot}_FLT3{allele_slot}_{FLT3_POCKETS[row.binding]}", row)
-    for target in KINASE_TARGETS:
-        row = of_drug[target]
-        if row.kd is not None:
-            values |= _binding(f"drug{slot}_{target}", row)
-    if of_drug["MEK"].kd is not None:
-        values[f"drug{slot}_MEK_pMEK_factor"] = of_drug["MEK"].pMEK_kd_factor
-        values[f"drug{slot}_MEK_residual"] = of_drug["MEK"].residual_phosphorylation
+        values |= _flt3_binding(f"drug{slot}_FLT3{allele_slot}", rows, contexts.allele_of(context, allele_slot))
+    for target in POCKET_TARGETS:
+        if target in rows:
+            values |= _binding(f"drug{slot}_{target}", rows[target])
+    if "MEK" in rows and rows["MEK"].kd is not None:
+        values[f"drug{slot}_MEK_pMEK_factor"] = rows["MEK"].pMEK_kd_factor
+        values[f"drug{slot}_MEK_residual"] = rows["MEK"].residual_phosphorylation
+    values[f"drug{slot}_CYP3A4_clearance"] = exposure(drug).CYP3A4_clearance or 0.0
     return values
 
 
-def _affinity(cells: dict[str, str]) -> Affinity:
-    binds = cells["kd_nM"] not in (DOES_NOT_BIND, UNKNOWN)
-    return Affinity(
-        drug=cells["drug"],
-        target=cells["target"],
-        binding=cells["binding"],
-        kd=float(cells["kd_nM"]) * float(cells["cell_shift"]) if binds else None,
-        kon=float(cells["kon_per_nM_s"]) if binds else None,
-        known=cells["kd_nM"] != UNKNOWN,
-        pMEK_kd_factor=float(cells["pMEK_kd_factor"] or 1),
-        residual_phosphorylation=float(cells["residual_phosphorylation"] or 0),
-        source=cells["source"],
-        note=cells["note"],
-    )
+def exposure(drug: str) -> Exposure:
+    """Return free fraction, plasma concentrations and clearance of `drug`, None for what is unknown.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such drug.
+    """
+    return _exposures().get(checked("drug", drug, names()), Exposure(drug))
 
 
-def _binding(pocket: str, row: Affinity) -> dict[str, float]:
-    assert row.kon is not None and row.kd is not None
-    return {f"{pocket}_kon": row.kon, f"{pocket}_kd": row.kd}
+def free_concentration(drug: str, total_nM: float) -> float:
+    """Return the free concentration (nM) of `drug` at a total concentration (nM) in plasma.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such drug.
+    DrugError
+        If its free fraction is unknown.
+    """
+    fraction = exposure(drug).free_fraction
+    if fraction is None:
+        raise DrugError(f"The free fraction of {drug} is unknown; give its free concentration as the dose instead.")
+    return fraction * total_nM
+
+
+def clinical_free(drug: str) -> float | None:
+    """Return the highest free concentration (nM) in patients at steady state; None if either factor is unknown.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such drug.
+    """
+    known = exposure(drug)
+    if known.free_fraction is None or known.clinical_total is None:
+        return None
+    return known.free_fraction * known.clinical_total
+
+
+def add(path: str | PathLike[str]) -> tuple[str, ...]:
+    """Make the drugs of a table of one's own known until this process ends, and return their names.
+
+    The table is tab-separated, with the header of `data/drugs.tsv`, of which `drug`, `target` and `kd_nM` must be
+    there (and `binding` for FLT3). `kd_nM` is a number, `>10000` or `unknown`. What is left out has the values of
+    `DEFAULTS`; exposure is unknown. Either all rows are taken or, after an error, none.
+
+    Raises
+    ------
+    DrugError
+        If the file cannot be read or a cell cannot be used; names file, line, column and remedy.
+    """
+    drugs: dict[str, dict[str, Affinity]] = {}
+    taken = {name.casefold(): name for name in names()}
+    for where, row in _read(Path(path)):
+        if row.drug.casefold() in taken:
+            raise DrugError(
+                f"{where}, column drug: {taken[row.drug.casefold()]} exists already; choose another name, "
+                "or remove it first if it was added"
+            )
+        if row.target in drugs.setdefault(row.drug, {}):
+            raise DrugError(f"{where}, column target: {row.target} of {row.drug} occurs twice; leave one row")
+        drugs[row.drug][row.target] = row
+    if not drugs:
+        raise DrugError(f"{fspath(path)}: no row under the header; give one row per drug and target")
+    _added.update({drug: tuple(rows.values()) for drug, rows in drugs.items()})
+    return tuple(drugs)
+
+
+def remove(drug: str) -> None:
+    """Forget a drug that was added.
+
+    Raises
+    ------
+    UnknownNameError
+        If no such drug was added; those of the shipped table stay.
+    """
+    del _added[checked("added drug", drug, _added)]
+
+
+_added: dict[str, tuple[Affinity, ...]] = {}
+
+
+@cache
+def _shipped() -> tuple[Affinity, ...]:
+    return tuple(row for _, row in _read(tables.DATA / FILE))
+
+
+def _rows(drug: str) -> dict[str, Affinity]:
+    """Return target -> row of one drug."""
+    checked("drug", drug, names())
+    return {row.target: row for row in table() if row.drug == drug}
+
+
+def _family(target: str) -> str:
+    return "FLT3" if target in FLT3_TARGETS else target
+
+
+def _flt3_binding(pocket: str, rows: Mapping[str, Affinity], allele: str) -> dict[str, float]:
+    """Return the values of the pocket that the drug has in `allele`.
+
+    The first target of the allele with a known row holds. A row of a kinase-domain mutant is that mutant's own;
+    any other is corrected for what the allele costs drugs of its type.
+    """
+    known = [rows[target] for target in alleles.drug_targets(allele) if target in rows and rows[target].known]
+    if not known or known[0].kd is None:
+        return {}
+    row, pocket_type = known[0], FLT3_POCKETS[known[0].binding]
+    factors = {"typeI": alleles.typeI_kd_factor, "typeII": alleles.typeII_kd_factor}
+    factor = 1.0 if row.target in KINASE_DOMAIN_MUTANTS else factors[pocket_type](allele)
+    return _binding(f"{pocket}_{pocket_type}", row, factor)
+
+
+def _binding(pocket: str, row: Affinity, kd_factor: float = 1.0) -> dict[str, float]:
+    if row.kd is None or row.kon is None:
+        return {}
+    return {f"{pocket}_kon": row.kon, f"{pocket}_kd": row.kd * kd_factor}
 
 
 def _empty_slot(slot: int) -> dict[str, float]:
-    """Return the nominal values of a slot's binding parameters: nothing binds."""
+    """Return the nominal values of a slot's parameters: nothing binds."""
     prefix = f"drug{slot}_"
     return {name: value for name, value in nominal().items() if name.startswith(prefix) and name != f"drug{slot}_dose"}
 
@@ -146,3 +332,97 @@ def _empty_slot(slot: int) -> dict[str, float]:
 def _checked_slot(slot: int) -> int:
     checked("drug slot", str(slot), [str(known) for known in DRUG_SLOTS])
     return slot
+
+
+@cache
+def _exposures() -> dict[str, Exposure]:
+    known: dict[str, dict[str, str]] = {}
+    for cells in tables.read(EXPOSURE_FILE, EXPOSURE_COLUMNS):
+        of_drug = known.setdefault(cells["drug"], {})
+        if cells["quantity"] in of_drug:
+            raise ValueError(f"{EXPOSURE_FILE}: {cells['quantity']} of {cells['drug']} occurs twice")
+        of_drug[cells["quantity"]] = cells["value"]
+    return {
+        drug: Exposure(
+            drug,
+            values.pop("class"),
+            **{quantity: None if value == UNKNOWN else float(value) for quantity, value in values.items()},
+        )
+        for drug, values in known.items()
+    }
+
+
+# Reading a drug table, shipped or a user's own.
+
+
+def _read(path: Path) -> Iterator[tuple[str, Affinity]]:
+    """Yield where each row stands ("own.tsv, line 3"), and the row."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise DrugError(f"{path}: cannot be read ({reason}); expected a tab-separated table of drugs") from None
+    lines = list(csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
+    header = [name.strip() for name in lines[0]] if lines else []
+    _check_header(path, header)
+    for number, line in enumerate(lines[1:], start=2):
+        if not any(cell.strip() for cell in line):
+            continue
+        where = f"{path}, line {number}"
+        if len(line) != len(header):
+            raise DrugError(f"{where}: {len(line)} cells, expected {len(header)} as in the header, separated by tabs")
+        yield where, _affinity(where, {name: cell.strip() for name, cell in zip(header, line, strict=True)})
+
+
+def _check_header(path: Path, header: list[str]) -> None:
+    where = f"{path}, line 1"
+    if missing := [name for name in REQUIRED if name not in header]:
+        raise DrugError(f"{where}: no column {', '.join(missing)}; the header names the columns, separated by tabs")
+    for name in header:
+        _known_name(where, "column", name, COLUMNS)
+    if len(set(header)) < len(header):
+        raise DrugError(f"{where}: a column occurs twice; leave one of it")
+
+
+def _affinity(where: str, cells: dict[str, str]) -> Affinity:
+    """Return one row, its empty cells filled with the defaults."""
+    drug, binding = cells["drug"], cells.get("binding", "")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", drug):
+        raise DrugError(f"{where}, column drug: {drug!r}; expected a name of letters, digits, '-', '_' and '.'")
+    target = _known_name(f"{where}, column target", "target", cells["target"], TARGETS)
+    binds = cells["kd_nM"] not in (DOES_NOT_BIND, UNKNOWN)
+    if binds and target in FLT3_TARGETS:
+        _known_name(f"{where}, column binding", "binding to FLT3", binding, FLT3_POCKETS)
+    values = {column: cells.get(column) or default for column, default in DEFAULTS.items()}
+    numbers = {column: _number(where, column, text) for column, text in values.items() if column in NUMBERS}
+    return Affinity(
+        drug=drug,
+        target=target,
+        binding=binding,
+        kd=_number(where, "kd_nM", cells["kd_nM"]) * numbers["cell_shift"] if binds else None,
+        kon=numbers["kon_per_nM_s"] if binds else None,
+        known=cells["kd_nM"] != UNKNOWN,
+        pMEK_kd_factor=numbers["pMEK_kd_factor"],
+        residual_phosphorylation=numbers["residual_phosphorylation"],
+        prior_log10_sd=numbers["prior_log10_sd"] if binds else 0.0,
+        source=values["source"],
+        note=cells.get("note", ""),
+    )
+
+
+def _known_name(where: str, kind: str, name: str, allowed: Iterable[str]) -> str:
+    try:
+        return checked(kind, name, allowed)
+    except UnknownNameError as error:
+        raise DrugError(f"{where}: {error}") from None
+
+
+def _number(where: str, column: str, text: str) -> float:
+    lowest, highest, expected = NUMBERS[column]
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and lowest <= value <= highest):
+        raise DrugError(f"{where}, column {column}: {text!r}; expected {expected}")
+    return value

@@ -2,7 +2,7 @@
 
 A row of `data/parameters.tsv` may stand for several parameters: `{slot}` in its name is expanded to the drug
 slots 1 to 4, `{allele}` to the FLT3 allele slots A and B. A value written as `context` belongs to the context
-and its alleles (`data/contexts.tsv`, `data/alleles.tsv`); the nominal value is then that of `REFERENCE_CONTEXT`.
+and its alleles (see `contexts`); the nominal value is then that of `REFERENCE_CONTEXT`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FILE = "parameters.tsv"
 COLUMNS = ("name", "value", "unit", "prior_log10_sd", "source", "note")
 DRUG_SLOTS = (1, 2, 3, 4)
 ALLELE_SLOTS = ("A", "B")
-REFERENCE_CONTEXT = "flt3-itd"
+REFERENCE_CONTEXT = "blast-itd"
 SET_BY_CONTEXT = "context"
 
 

@@ -1,58 +1,70 @@
-"""Receptor activities and drug slots go in; pMEK, pERK and the feedbacks on SOS, RAF and DUSP come out.
+"""Receptor activities, pS6K and drugs go in; RAS-GTP, pMEK, pERK and the feedbacks of ERK come out.
 
-In: observables `pFLT3A`, `pFLT3B`, `pFGFR1`, `pJAK2`; monomers DRUG1 to DRUG4.
-Out: observables `RASgtp`, `pMEK`, `pERK`, `pSOS`, `pRAF`, `total_DUSP`.
+In: phosphorylated receptors, `pS6K`; monomers DRUG1 to DRUG4.
+Out: observables `pSHP2`, `RASgtp`, `pMEK`, `pERK`, `pSOS`, `pRAF`, `DUSP6`, `SPRY`.
 
-`RAS` is HRAS, KRAS and NRAS, `RAF` is BRAF and RAF1, `MEK` is MAP2K1 and MAP2K2 (S217 and S221 in one step), `ERK` is
-MAPK1 and MAPK3 (neither, one or both of T202 and Y204; `pERK` is both), `DUSP` is DUSP4 and DUSP6, `SOS` is SOS1 and
-SOS2.
+`SHP2` is PTPN11 with GAB2, `SOS` SOS1 and SOS2, `RAS` HRAS, KRAS and NRAS, `RAF` BRAF and RAF1, `MEK` MAP2K1 and MAP2K2
+(S217 and S221 in one step), `ERK` MAPK1 and MAPK3 (neither, one or both of T202 and Y204; `pERK` is both), `DUSP6` DUSP4
+and DUSP6, `SPRY` SPRY2 and SPRY4.
 
-Every receptor, and an input that needs no receptor of the model (serum, autocrine), is heard as one weighted sum
-that brings SOS, bound to GRB2, to the membrane. RAF binds RAS-GTP, which is then out of reach of the GAPs, and
-dimerises only when both protomers are on RAS-GTP; each protomer of a dimer phosphorylates MEK. Phosphorylation of
-SOS (S1134) weakens its hold on GRB2, that of RAF weakens RAS binding and dimerisation: the factor stands in the
-off-rate. DUSP mRNA follows pERK. A MEK inhibitor blocks both the kinase and, but for a residual, its phosphorylation.
+From the membrane to RAS. Every receptor, and an input that needs no receptor of the model (serum, autocrine), is heard
+as one weighted sum. It phosphorylates SHP2, and brings SOS, bound to GRB2, to the membrane, the more so the more SHP2 is
+phosphorylated and the less S6K is (one lumped term for the brake of PI3K and mTORC1 on RAS). SOS loads RAS; NF1 and
+other GAPs unload it. A mutant RAS is loaded alike, but deaf to the GAPs.
+
+From RAS to ERK. RAF binds RAS-GTP, which is then out of reach of the GAPs, and dimerises only when both protomers are
+on RAS-GTP; each protomer of a dimer phosphorylates MEK. (BRAF V600E needs neither; it is there for comparison with
+melanoma cells, and absent from leukaemia.) MEK in turn phosphorylates ERK, twice. A MEK inhibitor blocks the kinase
+and, but for a residual, its phosphorylation.
+
+Feedback within minutes: ERK phosphorylates SOS (S1134), which weakens its hold on GRB2, and RAF, which weakens RAS
+binding and dimerisation; the factor stands in the off-rate. Feedback within hours: pERK makes DUSP6, which
+dephosphorylates ERK, and SPRY, which takes GRB2 from SOS.
 """
 
 from __future__ import annotations
 
 from pysb import ANY
 
-from .building import ModelBuilder
-from .motifs import catalyse, convert, drug_mean, drug_off_rate, occupy_pocket, weighted_sum
+from .building import Module, ModelBuilder
+from .motifs import (
+    catalyse,
+    convert,
+    drug_mean,
+    drug_off_rate,
+    express,
+    gene,
+    occupy_pocket,
+    phosphoprotein,
+    weighted_sum,
+)
+
+RECEPTORS = ("FLT3A_surface", "FLT3B_surface", "FGFR1", "KIT", "AXL", "CXCR4", "CSF2R", "IL3R", "IL6R")
 
 
-def ras_mapk(builder: ModelBuilder) -> None:
-    """Add SOS, RAS, RAF, MEK, ERK and DUSP."""
-    _monomers(builder)
-    _recruit_sos(builder)
-    _load_ras(builder)
-    _activate_raf(builder)
-    _phosphorylate_mek(builder)
-    _inhibit_mek(builder)
-    _phosphorylate_erk(builder)
-    _feedback(builder)
-    _express_dusp(builder)
-
-
-def _monomers(builder: ModelBuilder) -> None:
+def species(builder: ModelBuilder) -> None:
+    """Add the proteins from SHP2 to ERK, and DUSP6 and SPRY."""
+    phosphoprotein(builder, "SHP2", "y")
     grb2 = builder.monomer("GRB2", sos=None)
     sos = builder.monomer("SOS", grb2=None, place=["cytosol", "membrane"], s1134=["u", "p"])
-    ras = builder.monomer("RAS", raf=None, nucleotide=["gdp", "gtp"])
+    nf1 = builder.monomer("NF1")
+    ras = builder.monomer("RAS", raf=None, nucleotide=["gdp", "gtp"], gap=["sensitive", "insensitive"])
     raf = builder.monomer("RAF", ras=None, raf=None, s=["u", "p"])
+    v600e = builder.monomer("BRAFV600E")
     mek = builder.monomer("MEK", drug=["none", "bound"], s=["u", "p"])
     erk = builder.monomer("ERK", ty=["u", "p", "pp"])
-    dusp = builder.monomer("DUSP")
-    mrna = builder.monomer("mRNA_DUSP")
 
     builder.initial(grb2(sos=None), "amount_GRB2_total")
     builder.initial(sos(grb2=None, place="cytosol", s1134="u"), "amount_SOS_total")
-    builder.initial(ras(raf=None, nucleotide="gdp"), "amount_RAS_total")
+    builder.initial(nf1(), "amount_NF1_total")
+    builder.initial(ras(raf=None, nucleotide="gdp", gap="sensitive"), "amount_RAS_total")
+    builder.initial(ras(raf=None, nucleotide="gdp", gap="insensitive"), "amount_RASmut_total")
     builder.initial(raf(ras=None, raf=None, s="u"), "amount_RAF_total")
+    builder.initial(v600e(), "amount_BRAFV600E_total")
     builder.initial(mek(drug="none", s="u"), "amount_MEK_total")
     builder.initial(erk(ty="u"), "amount_ERK_total")
 
-    for monomer in (grb2, sos, ras, raf, mek, erk, dusp, mrna):
+    for monomer in (grb2, sos, nf1, ras, raf, v600e, mek, erk):
         builder.observable(f"total_{monomer.name}", monomer())
     builder.observable("membrane_SOS", sos(place="membrane"))
     builder.observable("pSOS", sos(s1134="p"))
@@ -62,160 +74,142 @@ def _monomers(builder: ModelBuilder) -> None:
     builder.observable("pMEK", mek(s="p"))
     builder.observable("pERK", erk(ty="pp"))
 
+    gene(builder, "DUSP6")
+    spry = builder.monomer("protein_SPRY", grb2=None)
+    builder.observable("SPRY_mRNA", builder.monomer("mRNA_SPRY")())
+    builder.observable("SPRY", spry())
+
+
+def rules(builder: ModelBuilder) -> None:
+    """Go from the membrane to ERK, and back."""
+    _drive(builder)
+    _recruit_sos(builder)
+    _load_ras(builder)
+    _activate_raf(builder)
+    _phosphorylate_mek(builder)
+    _inhibit_mek(builder)
+    _phosphorylate_erk(builder)
+    _fast_feedback(builder)
+    _slow_feedback(builder)
+
+
+def _drive(builder: ModelBuilder) -> None:
+    """Add up the receptors, and open the gate of SHP2: gate = closed + (1 - closed) * pSHP2 / SHP2."""
+    basal = builder.parameter("drive_SOS_basal")
+    drive = builder.expression("drive_SOS", basal + weighted_sum(builder, "SOS", RECEPTORS))
+    shp2 = builder["SHP2"]
+    rate = builder.expression("phosphorylate_SHP2_rate", builder.parameter("phosphorylate_SHP2_kcat") * drive)
+    convert(builder, "phosphorylate_SHP2", shp2(y="u"), shp2(y="p"), rate)
+    convert(builder, "dephosphorylate_SHP2", shp2(y="p"), shp2(y="u"), builder.parameter("dephosphorylate_SHP2_rate"))
+    closed, total = builder.parameter("recruit_SOS_withoutSHP2_fraction"), builder.parameter("amount_SHP2_total")
+    gate = builder.expression("gate_SOS_SHP2", closed + (1 - closed) * builder.observed("pSHP2") / total)
+    brake = 1 + builder.signal("pS6K") / builder.parameter("brake_SOS_S6K_ki")
+    builder.expression("recruit_SOS_rate", builder.parameter("recruit_SOS_kon") * drive * gate / brake)
+
 
 def _recruit_sos(builder: ModelBuilder) -> None:
-    grb2, sos = builder.model.monomers["GRB2"], builder.model.monomers["SOS"]
+    grb2, sos = builder["GRB2"], builder["SOS"]
     kon = builder.parameter("bind_GRB2_SOS_kon")
-    koff = builder.constant("bind_GRB2_SOS_koff", kon * builder.parameter("bind_GRB2_SOS_kd"))
-    koff_p = builder.constant("bind_GRB2_pSOS_koff", koff * builder.parameter("bind_GRB2_pSOS_kd_factor"))
+    koff = builder.expression("bind_GRB2_SOS_koff", kon * builder.parameter("bind_GRB2_SOS_kd"))
+    koff_p = builder.expression("bind_GRB2_pSOS_koff", koff * builder.parameter("bind_GRB2_pSOS_kd_factor"))
     for s1134, rate in (("u", koff), ("p", koff_p)):
-        builder.rule(
-            f"bind_GRB2_SOS_{s1134}",
-            grb2(sos=None) + sos(grb2=None, place="cytosol", s1134=s1134)
-            | grb2(sos=1) % sos(grb2=1, place="cytosol", s1134=s1134),
-            kon,
-            rate,
-        )
-    observables = builder.model.observables
-    drive = builder.expression(
-        "drive_SOS",
-        builder.parameter("drive_SOS_serum")
-        + weighted_sum(
-            builder,
-            [
-                ("drive_SOS_FLT3A_weight", observables["pFLT3A"]),
-                ("drive_SOS_FLT3B_weight", observables["pFLT3B"]),
-                ("drive_SOS_FGFR1_weight", observables["pFGFR1"]),
-                ("drive_SOS_JAK2_weight", observables["pJAK2"]),
-            ],
-        ),
-    )
-    recruitment = builder.expression("recruit_SOS_rate", builder.parameter("recruit_SOS_kon") * drive)
-    builder.rule(
-        "recruit_SOS",
-        sos(grb2=1, place="cytosol") % grb2(sos=1) | sos(grb2=1, place="membrane") % grb2(sos=1),
-        recruitment,
-        builder.parameter("recruit_SOS_koff"),
-    )
+        free, bound = sos(grb2=None, place="cytosol", s1134=s1134), sos(grb2=1, place="cytosol", s1134=s1134)
+        builder.rule(f"bind_GRB2_SOS_{s1134}", grb2(sos=None) + free | grb2(sos=1) % bound, kon, rate)
+    recruitment, back = builder.model.expressions["recruit_SOS_rate"], builder.parameter("recruit_SOS_koff")
+    cytosol, membrane = sos(grb2=1, place="cytosol"), sos(grb2=1, place="membrane")
+    builder.rule("recruit_SOS", cytosol % grb2(sos=1) | membrane % grb2(sos=1), recruitment, back)
 
 
 def _load_ras(builder: ModelBuilder) -> None:
-    ras, sos = builder.model.monomers["RAS"], builder.model.monomers["SOS"]
-    catalyse(
-        builder,
-        "load_RAS_SOS",
-        sos(place="membrane"),
-        ras(raf=None, nucleotide="gdp"),
-        ras(raf=None, nucleotide="gtp"),
-        builder.parameter("load_RAS_SOS_kcat"),
-    )
-    convert(
-        builder,
-        "hydrolyse_RASgtp",
-        ras(raf=None, nucleotide="gtp"),
-        ras(raf=None, nucleotide="gdp"),
-        builder.parameter("hydrolyse_RASgtp_rate"),
-    )
+    """Load by SOS; unload by NF1, by other GAPs, and, slowly, without any."""
+    ras = builder["RAS"](raf=None)
+    gdp, gtp = ras(nucleotide="gdp"), ras(nucleotide="gtp")
+    sos = builder["SOS"](place="membrane")
+    catalyse(builder, "load_RAS_SOS", sos, gdp, gtp, builder.parameter("load_RAS_SOS_kcat"))
+    gdp, gtp = gdp(gap="sensitive"), gtp(gap="sensitive")
+    catalyse(builder, "hydrolyse_RASgtp_NF1", builder["NF1"](), gtp, gdp, builder.parameter("hydrolyse_RASgtp_NF1_kcat"))
+    convert(builder, "hydrolyse_RASgtp_GAP", gtp, gdp, builder.parameter("hydrolyse_RASgtp_GAP_rate"))
+    gdp, gtp = ras(nucleotide="gdp", gap="insensitive"), ras(nucleotide="gtp", gap="insensitive")
+    convert(builder, "hydrolyse_mutantRASgtp", gtp, gdp, builder.parameter("hydrolyse_mutantRASgtp_rate"))
 
 
 def _activate_raf(builder: ModelBuilder) -> None:
-    ras, raf = builder.model.monomers["RAS"], builder.model.monomers["RAF"]
+    ras, raf = builder["RAS"], builder["RAF"]
     kon = builder.parameter("bind_RAF_RASgtp_kon")
-    koff = builder.constant("bind_RAF_RASgtp_koff", kon * builder.parameter("bind_RAF_RASgtp_kd"))
-    koff_p = builder.constant("bind_pRAF_RASgtp_koff", koff * builder.parameter("bind_pRAF_RASgtp_kd_factor"))
+    koff = builder.expression("bind_RAF_RASgtp_koff", kon * builder.parameter("bind_RAF_RASgtp_kd"))
+    koff_p = builder.expression("bind_pRAF_RASgtp_koff", koff * builder.parameter("bind_pRAF_RASgtp_kd_factor"))
     for s, rate in (("u", koff), ("p", koff_p)):
+        free = ras(raf=None, nucleotide="gtp") + raf(ras=None, raf=None, s=s)
         builder.rule(
-            f"bind_RAF_RASgtp_{s}",
-            ras(raf=None, nucleotide="gtp") + raf(ras=None, raf=None, s=s)
-            | ras(raf=1, nucleotide="gtp") % raf(ras=1, raf=None, s=s),
-            kon,
-            rate,
+            f"bind_RAF_RASgtp_{s}", free | ras(raf=1, nucleotide="gtp") % raf(ras=1, raf=None, s=s), kon, rate
         )
     pairing = builder.parameter("dimerise_RAF_kon")
-    parting = builder.constant("dimerise_RAF_koff", pairing * builder.parameter("dimerise_RAF_kd"))
+    parting = builder.expression("dimerise_RAF_koff", pairing * builder.parameter("dimerise_RAF_kd"))
     factor = builder.parameter("dimerise_pRAF_kd_factor")
-    parting_p = builder.constant("dimerise_RAF_pRAF_koff", parting * factor)
-    parting_pp = builder.constant("dimerise_pRAF_pRAF_koff", parting * factor * factor)
+    parting_p = builder.expression("dimerise_RAF_pRAF_koff", parting * factor)
+    parting_pp = builder.expression("dimerise_pRAF_pRAF_koff", parting * factor * factor)
     for first, second, rate in (("u", "u", parting), ("u", "p", parting_p), ("p", "p", parting_pp)):
-        builder.rule(
-            f"dimerise_RAF_{first}{second}",
-            raf(ras=ANY, raf=None, s=first) + raf(ras=ANY, raf=None, s=second)
-            | raf(ras=ANY, raf=1, s=first) % raf(ras=ANY, raf=1, s=second),
-            pairing,
-            rate,
-        )
+        apart = raf(ras=ANY, raf=None, s=first) + raf(ras=ANY, raf=None, s=second)
+        together = raf(ras=ANY, raf=1, s=first) % raf(ras=ANY, raf=1, s=second)
+        builder.rule(f"dimerise_RAF_{first}{second}", apart | together, pairing, rate)
 
 
 def _phosphorylate_mek(builder: ModelBuilder) -> None:
-    raf, mek = builder.model.monomers["RAF"], builder.model.monomers["MEK"]
-    kcat = builder.parameter("phosphorylate_MEK_RAF_kcat")
-    catalyse(builder, "phosphorylate_MEK_RAF", raf(raf=ANY), mek(drug="none", s="u"), mek(drug="none", s="p"), kcat)
-    residual = builder.expression("phosphorylate_inhibitedMEK_RAF_kcat", kcat * drug_mean(builder, "MEK", "residual"))
-    catalyse(
-        builder,
-        "phosphorylate_inhibitedMEK_RAF",
-        raf(raf=ANY),
-        mek(drug="bound", s="u"),
-        mek(drug="bound", s="p"),
-        residual,
-    )
+    mek, kcat = builder["MEK"], builder.parameter("phosphorylate_MEK_RAF_kcat")
+    factor = drug_mean(builder, "MEK", "residual")
+    inhibited = builder.expression("phosphorylate_inhibitedMEK_RAF_kcat", kcat * factor)
+    for name, raf in (("RAF", builder["RAF"](raf=ANY)), ("BRAFV600E", builder["BRAFV600E"]())):
+        for drug, rate in (("none", kcat), ("bound", inhibited)):
+            catalyse(builder, f"phosphorylate_MEK_{name}_{drug}", raf, mek(drug=drug, s="u"), mek(drug=drug, s="p"), rate)
     convert(builder, "dephosphorylate_MEK", mek(s="p"), mek(s="u"), builder.parameter("dephosphorylate_MEK_rate"))
 
 
 def _inhibit_mek(builder: ModelBuilder) -> None:
-    mek = builder.model.monomers["MEK"]
+    mek = builder["MEK"]
     off = builder.expression("unbind_MEK_rate", drug_off_rate(builder, "MEK"))
     off_p = builder.expression("unbind_pMEK_rate", drug_off_rate(builder, "MEK", kd_factor="pMEK_factor"))
-    occupy_pocket(
-        builder,
-        "MEK",
-        mek(drug="none"),
-        mek(drug="bound"),
-        [(f"_{s}", mek(drug="bound", s=s), mek(drug="none", s=s), rate) for s, rate in (("u", off), ("p", off_p))],
-    )
+    leave = [(f"_{s}", mek(drug="bound", s=s), mek(drug="none", s=s), rate) for s, rate in (("u", off), ("p", off_p))]
+    occupy_pocket(builder, "MEK", mek(drug="none"), mek(drug="bound"), leave)
 
 
 def _phosphorylate_erk(builder: ModelBuilder) -> None:
-    mek, erk, dusp = (builder.model.monomers[name] for name in ("MEK", "ERK", "DUSP"))
-    kinase = builder.parameter("phosphorylate_ERK_MEK_kcat")
-    phosphatase = builder.parameter("dephosphorylate_ERK_DUSP_kcat")
+    erk, kinase, phosphatase = builder["ERK"], builder["MEK"](drug="none", s="p"), builder["protein_DUSP6"]()
+    kcat, kcat_back = (
+        builder.parameter(name) for name in ("phosphorylate_ERK_MEK_kcat", "dephosphorylate_ERK_DUSP6_kcat")
+    )
     basal = builder.parameter("dephosphorylate_ERK_rate")
     for lower, higher in (("u", "p"), ("p", "pp")):
-        catalyse(
-            builder, f"phosphorylate_ERK_MEK_{higher}", mek(drug="none", s="p"), erk(ty=lower), erk(ty=higher), kinase
-        )
-        catalyse(builder, f"dephosphorylate_ERK_DUSP_{higher}", dusp(), erk(ty=higher), erk(ty=lower), phosphatase)
+        catalyse(builder, f"phosphorylate_ERK_MEK_{higher}", kinase, erk(ty=lower), erk(ty=higher), kcat)
+        catalyse(builder, f"dephosphorylate_ERK_DUSP6_{higher}", phosphatase, erk(ty=higher), erk(ty=lower), kcat_back)
         convert(builder, f"dephosphorylate_ERK_{higher}", erk(ty=higher), erk(ty=lower), basal)
 
 
-def _feedback(builder: ModelBuilder) -> None:
-    erk, sos, raf = (builder.model.monomers[name] for name in ("ERK", "SOS", "RAF"))
-    for name, target, site in (("SOS", sos, "s1134"), ("RAF", raf, "s")):
-        catalyse(
-            builder,
-            f"phosphorylate_{name}_ERK",
-            erk(ty="pp"),
-            target(**{site: "u"}),
-            target(**{site: "p"}),
-            builder.parameter(f"phosphorylate_{name}_ERK_kcat"),
-        )
-        convert(
-            builder,
-            f"dephosphorylate_{name}",
-            target(**{site: "p"}),
-            target(**{site: "u"}),
-            builder.parameter(f"dephosphorylate_{name}_rate"),
-        )
+def _fast_feedback(builder: ModelBuilder) -> None:
+    active = builder["ERK"](ty="pp")
+    for name, site in (("SOS", "s1134"), ("RAF", "s")):
+        before, after = builder[name](**{site: "u"}), builder[name](**{site: "p"})
+        kcat, back = (builder.parameter(p) for p in (f"phosphorylate_{name}_ERK_kcat", f"dephosphorylate_{name}_rate"))
+        catalyse(builder, f"phosphorylate_{name}_ERK", active, before, after, kcat)
+        convert(builder, f"dephosphorylate_{name}", after, before, back)
 
 
-def _express_dusp(builder: ModelBuilder) -> None:
-    """Transcribe DUSP with pERK: rate = basal * (1 + slope * pERK / (km + pERK))."""
-    mrna, dusp = builder.model.monomers["mRNA_DUSP"], builder.model.monomers["DUSP"]
-    erk = builder.model.observables["pERK"]
-    slope, km = builder.parameter("transcribe_DUSP_ERK_slope"), builder.parameter("transcribe_DUSP_ERK_km")
-    basal = builder.parameter("transcribe_DUSP_basal_rate")
-    transcription = builder.expression("transcribe_DUSP_rate", basal * (1 + slope * erk / (km + erk)))
-    builder.rule("transcribe_DUSP", None >> mrna(), transcription)
-    builder.rule("degrade_mRNA_DUSP", mrna() >> None, builder.parameter("degrade_mRNA_DUSP_rate"))
-    builder.rule("translate_DUSP", mrna() >> mrna() + dusp(), builder.parameter("translate_DUSP_rate"))
-    builder.rule("degrade_DUSP", dusp() >> None, builder.parameter("degrade_DUSP_rate"))
+def _slow_feedback(builder: ModelBuilder) -> None:
+    """Express DUSP6 and SPRY; SPRY holds GRB2 where SOS would, and is degraded there too."""
+    erk, spry, grb2 = builder.observed("pERK"), builder["protein_SPRY"], builder["GRB2"]
+    express(builder, "DUSP6", erk)
+    express(builder, "SPRY", erk, spry(grb2=None))
+    kon = builder.parameter("bind_SPRY_GRB2_kon")
+    koff = builder.expression("bind_SPRY_GRB2_koff", kon * builder.parameter("bind_SPRY_GRB2_kd"))
+    bound = spry(grb2=1) % grb2(sos=1)
+    builder.rule("bind_SPRY_GRB2", spry(grb2=None) + grb2(sos=None) | bound, kon, koff)
+    builder.rule("degrade_SPRY_GRB2", bound >> grb2(sos=None), builder.parameter("degrade_SPRY_rate"))
+
+
+RAS_MAPK = Module(
+    "ras_mapk",
+    "SHP2, SOS, RAS, RAF, MEK, ERK; DUSP6, SPRY",
+    inputs=(*(f"p{receptor}" for receptor in RECEPTORS), "pS6K"),
+    outputs=("pSHP2", "RASgtp", "pMEK", "pERK", "pSOS", "pRAF", "DUSP6", "SPRY"),
+    species=species,
+    rules=rules,
+)

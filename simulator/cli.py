@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .report import Section
 
 MISSING_PARTS, BAD_INPUT, FAILED_RUNS, INTERRUPTED = 1, 2, 3, 130
-CONTEXTS = ("flt3-itd", "flt3-itd+stroma", "flt3-wt", "flt3-wt+stroma")
+CONTEXTS = ("blast-itd", "blast-itd+erk-stroma", "blast-wt", "blast-wt+erk-stroma")
 READOUTS = ("pERK", "pSTAT5", "pFLT3")
 MOST_RUNS = 2_000_000
 BYTES_PER_NUMBER = 100
@@ -89,7 +89,7 @@ ContextOption = Annotated[
         "--context",
         "-c",
         metavar="NAME",
-        help="Cell and environment, as `residuum models` lists them; repeat for more.",
+        help="`CELL` or `CELL+STROMA`, as `residuum models` lists them; repeat for more.",
     ),
 ]
 ReadoutOption = Annotated[
@@ -207,9 +207,9 @@ def simulate(
 ) -> None:
     """Simulate time courses.
 
-    Shipped model, if no context is given: flt3-itd and flt3-itd+stroma. For example
+    Shipped model, if no context is given: blast-itd and blast-itd+erk-stroma. For example
 
-    `residuum simulate --context flt3-itd --context flt3-itd+stroma --drug gilteritinib=100 --plot courses.png`
+    `residuum simulate --context blast-itd --context blast-itd+erk-stroma --drug gilteritinib=100 --plot courses.png`
 
     `residuum simulate mymodel.py --times 0:100/51 --set kf=0.2 --out mymodel.csv`
     """
@@ -226,7 +226,7 @@ def simulate(
     _check_settings(settings, compiled, shipped=source == "aml")
     if source == "aml":
         names = _readouts(readout, compiled)
-        conditions = _aml_conditions(compiled, context, drug, settings)
+        conditions = _aml_conditions(context, drug, settings)
     else:
         from .. import Conditions
 
@@ -274,9 +274,7 @@ def _check_settings(settings: Mapping[str, float], compiled: CompiledModel, *, s
             raise InputError(f"{name} is {value:g}, but amounts and rate constants are not negative")
 
 
-def _aml_conditions(
-    compiled: CompiledModel, contexts: Sequence[str] | None, drugs: Sequence[str] | None, settings: Mapping[str, float]
-) -> Any:
+def _aml_conditions(contexts: Sequence[str] | None, drugs: Sequence[str] | None, settings: Mapping[str, float]) -> Any:
     """Return one condition per context, named after cell, doses and settings."""
     import dataclasses
 
@@ -286,14 +284,11 @@ def _aml_conditions(
     if any(len(values) != 1 for values in doses.values()):
         raise InputError("simulate takes one dose per drug; `residuum matrix` takes several")
     given = {name: values[0] for name, values in doses.items()}
-    conditions = aml_conditions(_distinct(contexts or CONTEXTS[:2], "--context"), given)
-    parameters = conditions.parameters.copy()
-    for name, value in settings.items():
-        parameters[:, compiled.parameter_index(name)] = value
+    conditions = aml_conditions(_distinct(contexts or CONTEXTS[:2], "--context"), given, changes=settings)
     added = [f"{name} {dose:g} nM" for name, dose in given.items()]
     added += [f"{name}={value:g}" for name, value in settings.items()]
     names = tuple(", ".join([name, *added]) for name in conditions.names)
-    return dataclasses.replace(conditions, names=names, parameters=parameters)
+    return dataclasses.replace(conditions, names=names)
 
 
 @app.command(context_settings={"allow_extra_args": True})
@@ -326,10 +321,10 @@ def matrix(
 ) -> None:
     """Compute a dose matrix of the shipped model: the signalling left under every combination of doses.
 
-    Contexts, if none is given: flt3-itd, flt3-itd+stroma, flt3-wt, flt3-wt+stroma. Figures and report of an earlier
-    run in the same folder are replaced. For example
+    Contexts, if none is given: blast-itd, blast-itd+erk-stroma, blast-wt, blast-wt+erk-stroma. Figures and report of
+    an earlier run in the same folder are replaced. For example
 
-    `residuum matrix --drug gilteritinib=1:300/6 --drug trametinib=0.3:100/6 --context flt3-itd+stroma --at 24h`
+    `residuum matrix --drug gilteritinib=1:300/6 --drug trametinib=0.3:100/6 --context blast-itd+erk-stroma --at 24h`
 
     `residuum matrix --drug midostaurin=0,10nM,0.1uM,1uM --readout pERK --at 2h,24h --out midostaurin`
     """

@@ -12,13 +12,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOT_BOUND, UNKNOWN = ">10000", "unknown"
-ALLELES = {"wt": "wild type"}
+NAMES = "name"
+"""The unit of what is one or several names instead of a number."""
+WILD_TYPE = "wt"
+PRIOR = "prior sd: of log10(value), 0 where a parameter is not to be fitted"
 
 
 def overview(tables: Mapping[str, pd.DataFrame]) -> str:
-    """Return the names of contexts, drugs and readouts, each with one line on what it is."""
+    """Return the names of cells, stroma presets, drugs and readouts, each with one line on what it is."""
+    cells, stromas = (_things(tables["contexts"], kind) for kind in ("cell", "stroma"))
     parts = {
-        "contexts (--context)": _contexts(tables["contexts"]),
+        "cells (--context CELL)": {name: _cell(quantities) for name, quantities in cells.items()},
+        "stroma (--context CELL+STROMA, each cell with each)": {
+            name: ", ".join(_signals(quantities)) for name, quantities in stromas.items()
+        },
         "drugs (--drug)": _drugs(tables["drugs"]),
         "readouts (--readout)": {r.readout: f"{r.protein}: {r.site}" for r in tables["readouts"].itertuples()},
     }
@@ -27,7 +34,8 @@ def overview(tables: Mapping[str, pd.DataFrame]) -> str:
         width = max(map(len, entries))
         lines += [title, *(line for name, text in entries.items() for line in entry(name.ljust(width), text)), ""]
     lines += _wrapped(
-        "Every number with its source: residuum models contexts, drugs, readouts or parameters; with --csv as a table.",
+        "Every number with its source: residuum models contexts (cells, stroma and alleles), drugs, readouts or "
+        "parameters; with --csv as a table.",
         "",
     )
     return "\n".join(lines)
@@ -42,7 +50,9 @@ def full(kind: str, frame: pd.DataFrame) -> str:
         }
         return "\n".join(line for name, text in entries.items() for line in (name, *_wrapped(text, "    ")))
     if kind == "contexts":
-        return _grouped(frame, "context", {name: name for name in ("quantity", "value", "unit", "source")})
+        headings = {"quantity": "quantity", "value": "value", "unit": "unit", "prior_log10_sd": "prior sd",
+                    "source": "source"}  # fmt: skip
+        return f"{_grouped(_named(frame), 'name', headings)}\n\n{PRIOR}"
     if kind == "drugs":
         headings = {"target": "target", "binding": "binding", "kd_nM": "Kd (nM)", "kon_per_nM_s": "kon (1/nM/s)",
                     "cell_shift": "cell shift", "source": "source"}  # fmt: skip
@@ -54,25 +64,49 @@ def full(kind: str, frame: pd.DataFrame) -> str:
         return _grouped(frame.assign(note=notes), "drug", headings)
     value = [f"{v:g}" + "*" * bool(by_context) for v, by_context in zip(frame.value, frame.set_by_context, strict=True)]
     headings = {"name": "parameter", "value": "value", "unit": "unit", "prior_log10_sd": "prior sd", "source": "source"}
-    notes = ["* set by the context", "prior sd: of log10(value), 0 where a parameter is not to be fitted"]
+    notes = ["* set by the context", PRIOR]
     return "\n".join([*_columns(frame.assign(value=value), headings), "", *notes])
 
 
-def _contexts(frame: pd.DataFrame) -> dict[str, str]:
-    cells: dict[str, dict[str, str]] = {}
-    for row in frame.itertuples():
-        own = cells.setdefault(row.context, {})
-        own.update(cells[row.value] if row.quantity == "based_on" else {row.quantity: row.value})
-    return {context: _context(quantities) for context, quantities in cells.items()}
+def _things(frame: pd.DataFrame, kind: str) -> dict[str, dict[str, str]]:
+    """Return name -> quantity -> value of one kind of the table of contexts, with what it takes from another."""
+    things: dict[str, dict[str, str]] = {}
+    for row in frame[frame.kind == kind].itertuples():
+        own = things.setdefault(row.name, {})
+        own.update(things[row.value] if row.quantity == "based_on" else {row.quantity: row.value})
+    return things
 
 
-def _context(quantities: Mapping[str, str]) -> str:
-    """Return what a cell has and sees: `FLT3 ITD and wild type; FL 0.014 nM`."""
-    held = [quantities[f"allele_{slot}"] for slot in "AB" if float(quantities[f"amount_FLT3{slot}_total"])]
-    alleles = dict.fromkeys(ALLELES.get(allele, allele.upper()) for allele in held)
-    doses = {name: re.fullmatch(r"ligand_(\w+)_dose", name) for name in quantities}
-    ligands = [f"{m[1]} {quantities[name]} nM" for name, m in doses.items() if m and float(quantities[name])]
-    return f"FLT3 {' and '.join(alleles)}; {', '.join(ligands) or 'no ligand'}"
+def _cell(quantities: Mapping[str, str]) -> str:
+    """Return what a cell is, has and sees: `primary AML blast; FLT3 ITD and wild type; RAS mutant; FL 0.014 nM`."""
+    held = dict.fromkeys(quantities[f"allele_{slot}"] for slot in "AB" if float(quantities[f"amount_FLT3{slot}_total"]))
+    alleles = " and ".join("wild type" if allele == WILD_TYPE else allele.upper() for allele in held)
+    others = ["RAS mutant"] if float(quantities["amount_RASmut_total"]) else []
+    others += [f"NF1 {nf1:g} of normal"] if (nf1 := float(quantities["amount_NF1_total"])) != 1 else []
+    seen = ", ".join(_signals(quantities)) or "no ligand"
+    return "; ".join([quantities["cell_system"], f"FLT3 {alleles}", *others, seen])
+
+
+def _signals(quantities: Mapping[str, str]) -> list[str]:
+    """Return what comes from outside the cell: ligands, unresolved input to SRC, metabolism of drugs."""
+    patterns = {r"ligand_(\w+)_dose": "{} {} nM", r"drive_SRC_stroma()": "{}SRC input {} nM",
+                r"amount_(CYP3A4)_total": "{}"}  # fmt: skip
+    return [
+        words.format(found[1], value)
+        for name, value in quantities.items()
+        for pattern, words in patterns.items()
+        if (found := re.fullmatch(pattern, name)) and float(value)
+    ]
+
+
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of contexts with the kind beside the name, and lists of names in the note, where they fit."""
+    several = (frame.unit == NAMES) & frame.value.str.contains(" ")
+    return frame.assign(
+        name=frame.kind + " " + frame.name,
+        note=frame.note.where(~several, frame.value.str.replace(" ", ", ") + ": " + frame.note),
+        value=frame.value.where(~several, ""),
+    )
 
 
 def _drugs(frame: pd.DataFrame) -> dict[str, str]:

@@ -8,7 +8,7 @@ import xarray as xr
 
 import residuum
 
-CONTEXTS = ["flt3-itd", "flt3-itd+stroma", "flt3-wt", "flt3-wt+stroma"]
+CONTEXTS = ["blast-itd", "blast-itd+erk-stroma", "blast-wt", "blast-wt+erk-stroma"]
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +30,15 @@ def test_every_run_finishes(matrix: xr.Dataset) -> None:
 
 
 def test_off_stroma_the_flt3_inhibitor_alone_silences_pERK_in_itd_cells(matrix: xr.Dataset) -> None:
-    assert np.all(left(matrix, "flt3-itd", "pERK", 30, 0) < 0.2)
+    assert np.all(left(matrix, "blast-itd", "pERK", 30, 0) < 0.2)
 
 
 def test_on_stroma_pERK_stays_while_pFLT3_is_inhibited(matrix: xr.Dataset) -> None:
-    assert np.all(left(matrix, "flt3-itd+stroma", "pERK", 30, 0) > 0.6)
-    assert np.all(left(matrix, "flt3-itd+stroma", "pFLT3", 30, 0) < 0.1)
+    assert np.all(left(matrix, "blast-itd+erk-stroma", "pERK", 30, 0) > 0.6)
+    assert np.all(left(matrix, "blast-itd+erk-stroma", "pFLT3", 30, 0) < 0.1)
 
 
-@pytest.mark.parametrize("context", ["flt3-itd+stroma", "flt3-wt+stroma"])
+@pytest.mark.parametrize("context", ["blast-itd+erk-stroma", "blast-wt+erk-stroma"])
 def test_on_stroma_adding_a_mek_inhibitor_removes_pERK(matrix: xr.Dataset, context: str) -> None:
     assert np.all(left(matrix, context, "pERK", 30, 30) < 0.1)
 
@@ -51,7 +51,7 @@ def test_the_mek_inhibitor_leaves_pSTAT5(matrix: xr.Dataset) -> None:
 
 def test_gilteritinib_inhibits_pFLT3_of_itd_by_half_near_its_published_ic50(matrix: xr.Dataset) -> None:
     """0.7-1.8 nM (Lee et al. 2017), to which its affinity was set: at 1 nM between 0.35 and 0.65 is left."""
-    assert 0.35 < left(matrix, "flt3-itd", "pFLT3", 1, 0)[0] < 0.65
+    assert 0.35 < left(matrix, "blast-itd", "pFLT3", 1, 0)[0] < 0.65
 
 
 def test_without_a_rule_that_mentions_two_drugs() -> None:
@@ -66,22 +66,40 @@ def test_only_midostaurin_reaches_the_fgf_receptor() -> None:
     """At 1 uM on stroma it takes part of the pERK that quizartinib leaves: an off-target, not a special case."""
     remaining = {}
     for drug in ("midostaurin", "quizartinib"):
-        m = residuum.dose_matrix(residuum.aml_model(), {drug: [1000.0]}, ["flt3-itd+stroma"], ["pERK"], [7200.0])
+        m = residuum.dose_matrix(residuum.aml_model(), {drug: [1000.0]}, ["blast-itd+erk-stroma"], ["pERK"], [7200.0])
         remaining[drug] = m.residual.item()
     assert remaining["midostaurin"] < remaining["quizartinib"] - 0.1
+
+
+def test_changes_stand_in_for_values_of_the_context_and_of_the_drug_and_for_nothing_else() -> None:
+    compiled, drugs = residuum.aml_model(), {"gilteritinib": 10.0}
+    changes = {"amount_NF1_total": 0.25, "drug1_FLT3A_typeI_kd": 7.0, "recruit_SOS_kon": 1e-4}
+    plain = residuum.aml_conditions(CONTEXTS, drugs)
+    changed = residuum.aml_conditions(CONTEXTS, drugs, changes=changes)
+    expected = plain.parameters.copy()
+    for name, value in changes.items():
+        expected[:, compiled.parameter_index(name)] = value
+    assert np.array_equal(changed.parameters, expected) and not np.array_equal(plain.parameters, expected)
+    assert changed.names == plain.names and changed.protocol == plain.protocol
 
 
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda m: residuum.aml_conditions(["flt3-idt"]), "Did you mean 'flt3-itd'"),
-        (lambda m: residuum.aml_conditions(["flt3-itd"], {"gilteritinb": 1.0}), "Did you mean 'gilteritinib'"),
-        (lambda m: residuum.aml_conditions(["flt3-itd"], {"gilteritinib": -1.0}), "not negative"),
-        (lambda m: residuum.aml_conditions(["flt3-itd"], {"gilteritinib": float("nan")}), "not negative"),
-        (lambda m: residuum.dose_matrix(m, {"gilteritinib": [-1]}, ["flt3-itd"], ["pERK"], [1.0]), "gilteritinib"),
+        (lambda m: residuum.aml_conditions(["blast-idt"]), "Did you mean 'blast-itd'"),
+        (lambda m: residuum.aml_conditions(["blast-itd+erkstroma"]), r"Did you mean 'blast-itd\+erk-stroma'"),
+        (lambda m: residuum.aml_conditions(["blast-itd"], changes={"amount_NF_total": 0.1}), "amount_NF1_total"),
+        (lambda m: residuum.aml_conditions(["blast-itd"], changes={"amount_NF1_total": -0.1}), "not negative"),
+        (lambda m: residuum.aml_conditions(["blast-itd"], changes={"amount_NF1_total": "low"}), "'low'"),
+        (lambda m: residuum.aml_conditions(["blast-itd"], changes={"drug1_dose": 1.0}), "give the drug by name"),
+        (lambda m: residuum.aml_conditions(["blast-itd"], changes=["amount_NF1_total"]), "maps a parameter"),
+        (lambda m: residuum.aml_conditions(["blast-itd"], {"gilteritinb": 1.0}), "Did you mean 'gilteritinib'"),
+        (lambda m: residuum.aml_conditions(["blast-itd"], {"gilteritinib": -1.0}), "not negative"),
+        (lambda m: residuum.aml_conditions(["blast-itd"], {"gilteritinib": float("nan")}), "not negative"),
+        (lambda m: residuum.dose_matrix(m, {"gilteritinib": [-1]}, ["blast-itd"], ["pERK"], [1.0]), "gilteritinib"),
         (
             lambda m: residuum.aml_conditions(
-                ["flt3-itd"],
+                ["blast-itd"],
                 dict.fromkeys(["gilteritinib", "quizartinib", "midostaurin", "trametinib", "U0126"], 1.0),
             ),
             "holds 4 at a time",
@@ -97,4 +115,4 @@ def test_names_of_the_shipped_model_mean_nothing_to_another() -> None:
     from helpers import decay
 
     with pytest.raises(residuum.InputError, match="belong to the shipped model"):
-        residuum.dose_matrix(decay(), {"gilteritinib": [0, 1]}, ["flt3-itd"], ["A"], [1.0])
+        residuum.dose_matrix(decay(), {"gilteritinib": [0, 1]}, ["blast-itd"], ["A"], [1.0])

@@ -67,7 +67,7 @@ def test_the_shipped_model_agrees_with_scipy_to_a_millionth(bionetgen: str) -> N
 
     compiled = residuum.aml_model()
     conditions = residuum.aml_conditions(
-        ["flt3-itd+stroma"], {"gilteritinib": 10.0, "trametinib": 3.0}, equilibrate=False
+        ["blast-itd+erk-stroma"], {"gilteritinib": 10.0, "trametinib": 3.0}, equilibrate=False
     )
     model = models.build()
     for name, value in zip(compiled.parameters, conditions.parameters[0], strict=True):
@@ -94,7 +94,7 @@ def test_conserved_totals_of_the_shipped_model_hold_to_a_billionth() -> None:
     compiled = residuum.aml_model()
     totals = conserved_totals(compiled)
     assert len(totals) >= 5  # SOS, RAS, RAF, MEK, ERK, STAT5, receptors ...
-    conditions = residuum.aml_conditions(["flt3-itd+stroma"], {"gilteritinib": 30.0})
+    conditions = residuum.aml_conditions(["blast-itd+erk-stroma"], {"gilteritinib": 30.0})
     times = np.linspace(0, 86_400, 25)
     values = simulate(compiled, times, conditions, observables=compiled.species).values[0] @ totals.T
     assert np.max(np.abs(values - values[0])) <= 1e-9 * np.abs(values[0]).max()

@@ -74,8 +74,8 @@ def test_no_dose_equals_no_drug() -> None:
     """A drug in its slot at dose zero leaves the same trajectories as an empty slot, bit by bit."""
     compiled = residuum.aml_model()
     times = [600.0, 7200.0]
-    without = simulate(compiled, times, residuum.aml_conditions(["flt3-itd"]), observables=["pERK", "pSTAT5"])
-    zero = residuum.aml_conditions(["flt3-itd"], {"gilteritinib": 0.0, "trametinib": 0.0})
+    without = simulate(compiled, times, residuum.aml_conditions(["blast-itd"]), observables=["pERK", "pSTAT5"])
+    zero = residuum.aml_conditions(["blast-itd"], {"gilteritinib": 0.0, "trametinib": 0.0})
     with_zero = simulate(compiled, times, zero, observables=["pERK", "pSTAT5"])
     assert without.status[0] == Status.OK
     np.testing.assert_allclose(with_zero.values, without.values, rtol=1e-12)

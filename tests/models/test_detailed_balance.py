@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from .conftest import Reactions
 
 SETTING = (
-    drugs.slot_overrides(1, "midostaurin", "flt3-itd")
-    | drugs.slot_overrides(2, "quizartinib", "flt3-itd")
+    drugs.slot_overrides(1, "midostaurin", "blast-itd")
+    | drugs.slot_overrides(2, "quizartinib", "blast-itd")
     | {"drug1_dose": 40.0, "drug2_dose": 3.0, "ligand_FL_dose": 0.2, "ligand_FGF2_dose": 0.5, "ligand_GMCSF_dose": 0.1}
     # off 1, so that a factor that stands in one direction only is found out
     | {"bind_typeI_FLT3active_factor": 5.0, "change_FLT3A_keq": 0.7}
@@ -71,7 +71,7 @@ def test_no_cycle_of_binding_dimerisation_and_conformation_turns(
 
 def test_phosphorylation_weakens_binding_by_its_factor_in_one_direction(reactions: Reactions) -> None:
     """These squares hold a step that spends ATP, so nothing balances; the factor must stand in the off-rate alone."""
-    setting = drugs.slot_overrides(1, "trametinib", "flt3-itd") | {"drug1_dose": 5.0}
+    setting = drugs.slot_overrides(1, "trametinib", "blast-itd") | {"drug1_dose": 5.0}
     known = reactions.functions(reactions.initial_amounts(setting), setting)
     assert math.isclose(
         known["unbind_pMEK_rate"] / known["unbind_MEK_rate"], known["drug1_MEK_pMEK_factor"], rel_tol=ROUNDING

@@ -67,14 +67,14 @@ def test_a_drug_sets_all_of_its_slot_and_nothing_else(drug: str, context: str) -
 
 
 def test_the_allele_decides_which_affinity_holds() -> None:
-    itd = drugs.slot_overrides(1, "gilteritinib", "flt3-itd")
+    itd = drugs.slot_overrides(1, "gilteritinib", "blast-itd")
     assert itd["drug1_FLT3A_typeI_kd"] < itd["drug1_FLT3B_typeI_kd"]
-    wild_type = drugs.slot_overrides(1, "gilteritinib", "flt3-wt")
+    wild_type = drugs.slot_overrides(1, "gilteritinib", "blast-wt")
     assert wild_type["drug1_FLT3A_typeI_kd"] == wild_type["drug1_FLT3B_typeI_kd"] == itd["drug1_FLT3B_typeI_kd"]
 
 
 def test_a_type_two_drug_enters_the_inactive_pocket_only() -> None:
-    values = drugs.slot_overrides(1, "quizartinib", "flt3-itd")
+    values = drugs.slot_overrides(1, "quizartinib", "blast-itd")
     for allele_slot in parameters.ALLELE_SLOTS:
         assert values[f"drug1_FLT3{allele_slot}_typeII_kon"] > 0 == values[f"drug1_FLT3{allele_slot}_typeI_kon"]
 
@@ -82,14 +82,14 @@ def test_a_type_two_drug_enters_the_inactive_pocket_only() -> None:
 @pytest.mark.parametrize("drug", drugs.names())
 def test_no_dose_equals_no_drug_exactly(drug: str, reactions: Reactions) -> None:
     amounts = random_amounts(reactions, bound=False)
-    in_slot = drugs.slot_overrides(2, drug, "flt3-itd")
+    in_slot = drugs.slot_overrides(2, drug, "blast-itd")
     assert np.array_equal(reactions.derivative(amounts, in_slot), reactions.derivative(amounts))
 
 
 @pytest.mark.parametrize("drug", drugs.names())
 def test_a_drug_in_one_slot_equals_its_halves_in_two(drug: str, reactions: Reactions) -> None:
-    whole = drugs.slot_overrides(1, drug, "flt3-itd") | {"drug1_dose": 30.0}
-    halves = {slot: drugs.slot_overrides(slot, drug, "flt3-itd") | {f"drug{slot}_dose": 15.0} for slot in (2, 4)}
+    whole = drugs.slot_overrides(1, drug, "blast-itd") | {"drug1_dose": 30.0}
+    halves = {slot: drugs.slot_overrides(slot, drug, "blast-itd") | {f"drug{slot}_dose": 15.0} for slot in (2, 4)}
     amounts = random_amounts(reactions, bound=True)
     one = reactions.derivative(with_doses(reactions, amounts, whole), whole)
     two = reactions.derivative(with_doses(reactions, amounts, halves[2] | halves[4]), halves[2] | halves[4])
@@ -97,7 +97,7 @@ def test_a_drug_in_one_slot_equals_its_halves_in_two(drug: str, reactions: React
 
 
 def test_at_equilibrium_drugs_share_a_pocket_as_their_concentrations_over_kd(reactions: Reactions) -> None:
-    values = drugs.slot_overrides(1, "gilteritinib", "flt3-itd") | drugs.slot_overrides(2, "midostaurin", "flt3-itd")
+    values = drugs.slot_overrides(1, "gilteritinib", "blast-itd") | drugs.slot_overrides(2, "midostaurin", "blast-itd")
     values |= {"drug1_dose": 2.0, "drug2_dose": 50.0}
     amounts = with_doses(reactions, random_amounts(reactions, bound=True), values)
     on = sum(values[f"drug{slot}_FLT3A_typeI_kon"] * values[f"drug{slot}_dose"] for slot in (1, 2))
@@ -108,7 +108,7 @@ def test_at_equilibrium_drugs_share_a_pocket_as_their_concentrations_over_kd(rea
 
 
 def test_a_drug_that_was_washed_out_leaves_at_its_own_rate(reactions: Reactions) -> None:
-    values = drugs.slot_overrides(1, "trametinib", "flt3-itd") | drugs.slot_overrides(2, "quizartinib", "flt3-itd")
+    values = drugs.slot_overrides(1, "trametinib", "blast-itd") | drugs.slot_overrides(2, "quizartinib", "blast-itd")
     rates = reactions.functions(random_amounts(reactions, bound=True), values)
     off = values["drug1_MEK_kon"] * values["drug1_MEK_kd"]
     assert math.isclose(rates["unbind_MEK_rate"], off, rel_tol=ROUNDING)

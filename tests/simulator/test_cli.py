@@ -129,7 +129,7 @@ def test_times_are_read_in_seconds() -> None:
 
 def test_a_matrix_leaves_every_promised_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new" / "folder"
-    words = "--drug gilteritinib=0,100 --drug trametinib=0,30 --context flt3-itd --readout pERK --at 10min --rtol 1e-4"
+    words = "--drug gilteritinib=0,100 --drug trametinib=0,30 --context blast-itd --readout pERK --at 10min --rtol 1e-4"
     assert residuum("matrix", *words.split(), "--out", str(out)) == 0
     frame = pd.read_csv(out / "matrix.csv")
     expected = ["context", "gilteritinib_nM", "trametinib_nM", "time_s", "readout", "residual", "status"]
@@ -275,9 +275,9 @@ def test_a_simulation_may_go_to_files(tmp_path: Path) -> None:
 
 
 def test_a_simulation_records_drugs_and_doses(capsys: pytest.CaptureFixture[str]) -> None:
-    words = "--context flt3-itd --drug gilteritinib=0.03uM --set recruit_SOS_kon=0.1 --times 0,10s --rtol 1e-3"
+    words = "--context blast-itd --drug gilteritinib=0.03uM --set recruit_SOS_kon=0.1 --times 0,10s --rtol 1e-3"
     assert residuum("simulate", *words.split(), "--readout", "pERK") == 0
-    assert capsys.readouterr().out.splitlines()[1].startswith('"flt3-itd, gilteritinib 30 nM, recruit_SOS_kon=0.1",')
+    assert capsys.readouterr().out.splitlines()[1].startswith('"blast-itd, gilteritinib 30 nM, recruit_SOS_kon=0.1",')
 
 
 # ---- models of one's own ----------------------------------------------------------------------------------------
@@ -341,8 +341,8 @@ def test_a_model_file_that_cannot_be_loaded_gives_file_and_line(
         ("matrix --drug gilteritinib=0,nan", "doses of gilteritinib must be"),
         ("matrix --drug gilteritinib=1 --drug gilteritinib=2", "--drug gilteritinib was given twice"),
         ("matrix --drug gilteritinib=0,1 -r pERK -r pERK", "--readout pERK was given twice"),
-        ("matrix --drug gilteritinib=0,1 -c flt3-wt -c flt3-wt", "--context flt3-wt was given twice"),
-        ("matrix --drug gilteritinib=0,1 --context flt3-idt", "Did you mean 'flt3-itd'"),
+        ("matrix --drug gilteritinib=0,1 -c blast-wt -c blast-wt", "--context blast-wt was given twice"),
+        ("matrix --drug gilteritinib=0,1 --context blast-idt", "Did you mean 'blast-itd'"),
         ("matrix --drug gilteritinib=0,1 --readout pERC", "did you mean 'pERK'"),
         ("matrix --drug gilteritinib=0,1 --readout perk", "did you mean 'pERK'"),
         ("matrix --drug gilteritinib=0,1 --readout zzz", "known: pFLT3, pERK"),
@@ -392,7 +392,7 @@ def test_a_result_larger_than_half_of_the_memory_is_refused(
     monkeypatch.setattr(memory, "available_bytes", lambda: 1e6)
     assert residuum("simulate", "--times", "0:24h/1000") == 2
     said = capsys.readouterr().err
-    assert "2 runs and 6,000 numbers, about 0.000608 GB" in said and "split by context" in said
+    assert "2 runs and 6,000 numbers, about 0.0006" in said and "split by context" in said
 
 
 def test_a_negative_rate_of_an_own_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -452,7 +452,8 @@ def test_lists_fit_a_terminal(what: str, monkeypatch: pytest.MonkeyPatch, capsys
 def test_the_overview_says_what_contexts_drugs_and_readouts_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert residuum("models") == 0
     text = re.sub(" +", " ", capsys.readouterr().out)
-    assert "flt3-itd+stroma FLT3 ITD and wild type; FL 0.09 nM, FGF2 0.58 nM" in text
+    assert "blast-itd primary AML blast; FLT3 ITD and wild type; FL 0.014 nM" in text
+    assert "--context CELL+STROMA" in text and "erk-stroma FL 0.09 nM, FGF2 0.58 nM" in text
     assert "trametinib MEK (allosteric)" in text and "pMEK MAP2K1 and MAP2K2: S217/S221" in text
 
 
@@ -491,5 +492,8 @@ def test_no_words_print_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_defaults_exist() -> None:
     tables = package.aml_tables()
-    assert set(cli.CONTEXTS) <= set(tables["contexts"]["context"])
+    things = {kind: set(rows["name"]) for kind, rows in tables["contexts"].groupby("kind")}
+    for context in cli.CONTEXTS:
+        cell, _, stroma = context.partition("+")
+        assert cell in things["cell"] and stroma in {"", *things["stroma"]}
     assert set(cli.READOUTS) <= set(tables["readouts"]["readout"])

@@ -188,7 +188,7 @@ def test_where_a_rate_of_zero_would_lose_what_is_kept_there_are_no_sensitivities
 
 def test_a_drug_dose_of_zero_in_the_shipped_model_equals_a_difference() -> None:
     compiled, dose, step = residuum.aml_model(), drugs.dose_parameter(1), 1e-4
-    cell = {**contexts.overrides("flt3-itd"), **drugs.slot_overrides(1, "gilteritinib", "flt3-itd")}
+    cell = {**contexts.overrides("blast-itd"), **drugs.slot_overrides(1, "gilteritinib", "blast-itd")}
     doses = Conditions.from_rows(compiled, {f"{i} steps": {**cell, dose: i * step} for i in range(3)})
     species = compiled.species
     result = steady_state(compiled, doses, observables=species, sensitivities=[dose])

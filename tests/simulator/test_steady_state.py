@@ -101,7 +101,9 @@ def test_conserved_totals_stay_as_they_start() -> None:
 
 def test_the_shipped_model_comes_to_rest_where_long_integration_leads() -> None:
     compiled = residuum.aml_model()
-    conditions = residuum.aml_conditions(["flt3-itd", "flt3-itd+stroma"], {"gilteritinib": 10.0}, equilibrate=False)
+    conditions = residuum.aml_conditions(
+        ["blast-itd", "blast-itd+erk-stroma"], {"gilteritinib": 10.0}, equilibrate=False
+    )
     result = steady_state(compiled, conditions, observables=compiled.species)
     late = simulate(compiled, [1e8], conditions, observables=compiled.species, options=SolverOptions(rtol=1e-9))
     assert result.ok.all() and late.ok.all()
