@@ -123,7 +123,8 @@ def test_experiments_are_of_cells_and_readouts_that_exist(behaviour: Behaviour) 
         return [1.0 / (1.0 + sum(experiment.drugs.values())) for experiment in experiments]
 
     behaviour.outcome(run)
-    readable = {*residuum.aml_model().observables, *residuum.aml_model().expressions}
+    network = residuum.aml_model().network
+    readable = {*network.observables, *network.functions}
     names = set(contexts.names())
     known = parameters.nominal().keys()
     for experiment in asked:
