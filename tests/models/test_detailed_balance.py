@@ -18,22 +18,23 @@ from residuum.models import drugs
 if TYPE_CHECKING:
     from .conftest import Reactions
 
+LIGANDS = [f"ligand_{ligand}_dose" for ligand in ("FL", "FGF2", "SCF", "GAS6", "GMCSF", "IL3", "IL6")]
 SETTING = (
     drugs.slot_overrides(1, "midostaurin", "blast-itd")
     | drugs.slot_overrides(2, "quizartinib", "blast-itd")
-    | {"drug1_dose": 40.0, "drug2_dose": 3.0, "ligand_FL_dose": 0.2, "ligand_FGF2_dose": 0.5, "ligand_GMCSF_dose": 0.1}
+    | {"drug1_dose": 40.0, "drug2_dose": 3.0, **dict.fromkeys(LIGANDS, 0.3)}
     # off 1, so that a factor that stands in one direction only is found out
     | {"bind_typeI_FLT3active_factor": 5.0, "change_FLT3A_keq": 0.7}
 )
 ROUNDING = 1e-9
 
 
-def steps(reactions: Reactions, receptor: str, site: str) -> dict[tuple[int, int], float]:
-    """Return (state, state) -> first-order constant (1/s) for what happens to `receptor` while `site` stays."""
+def steps(reactions: Reactions, receptor: str, sites: tuple[str, ...]) -> dict[tuple[int, int], float]:
+    """Return (state, state) -> first-order constant (1/s) for what happens to `receptor` while `sites` stay."""
     amounts = reactions.initial_amounts(SETTING)
     amounts += 0.01  # the rates of dimerisation need partners
     constants: dict[tuple[int, int], float] = defaultdict(float)
-    of_kind = {i for i, s in enumerate(reactions.species) if s.startswith(f"{receptor}(") and site in s}
+    of_kind = {i for i, s in enumerate(reactions.species) if s.startswith(f"{receptor}(") and all(x in s for x in sites)}
     doses = {i: amounts[i] for i, s in enumerate(reactions.species) if i not in of_kind}
     for k, reaction in zip(reactions.rate_constants(amounts, SETTING), reactions.network.reactions, strict=True):
         before = [i for i in reaction.reactants if i in of_kind]
@@ -43,12 +44,18 @@ def steps(reactions: Reactions, receptor: str, site: str) -> dict[tuple[int, int
     return constants
 
 
-@pytest.mark.parametrize("site", ["y~u", "y~p"])
-@pytest.mark.parametrize(("receptor", "n_states"), [("FLT3A", 30), ("FLT3B", 30), ("FGFR1", 4), ("JAK2", 4)])
+@pytest.mark.parametrize("y", ["y~u", "y~p"])
+@pytest.mark.parametrize(
+    ("receptor", "place", "n_states"),
+    [
+        *((f"FLT3{slot}", place, n) for slot in "AB" for place, n in (("place~surface", 30), ("place~ER", 15))),
+        *((receptor, "", 4) for receptor in ("FGFR1", "KIT", "AXL", "CSF2R", "IL3R", "IL6R")),
+    ],
+)
 def test_no_cycle_of_binding_dimerisation_and_conformation_turns(
-    receptor: str, n_states: int, site: str, reactions: Reactions
+    receptor: str, place: str, n_states: int, y: str, reactions: Reactions
 ) -> None:
-    constants = {edge: k for edge, k in steps(reactions, receptor, site).items() if k > 0}
+    constants = {edge: k for edge, k in steps(reactions, receptor, (place, y)).items() if k > 0}
     assert all((b, a) in constants for a, b in constants), "a step without its reverse"
     neighbours = defaultdict(list)
     for a, b in constants:

@@ -347,6 +347,16 @@ def test_unknown_and_not_binding_can_be_said(own: Path) -> None:
     assert drugs.off_targets("a") == ()
 
 
+def test_an_allele_takes_the_first_row_that_is_known(own: Path) -> None:
+    own.write_text(GOOD + "mine\tFLT3-ITD\ttype II\tunknown\nitd-only\tFLT3-ITD\ttype I\t7\n")
+    drugs.add(own)
+    assert drugs.slot_overrides(1, "mine", "blast-itd")["drug1_FLT3A_typeII_kd"] == 2.0
+    values = drugs.slot_overrides(1, "itd-only", "blast-itd")
+    assert values["drug1_FLT3A_typeI_kd"] == 7.0
+    assert values["drug1_FLT3B_typeI_kon"] == 0.0  # the wild type beside it
+    assert ("itd-only", "FLT3") not in drugs.unknown_pairs()
+
+
 ROW = (
     "drug\ttarget\tbinding\tkd_nM\tkon_per_nM_s\tcell_shift\tpMEK_kd_factor\tresidual_phosphorylation\tprior_log10_sd\n"
 )
