@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         steady_state_gradient,
         warmup,
     )
+    from .simulator.diagrams import Module
 
 _SIMULATOR = (
     "CompiledModel", "Conditions", "InputError", "MissingBioNetGenError", "ModelNotice", "ReactionNetwork", "Result",
@@ -60,8 +61,8 @@ _SIMULATOR = (
 _FITTING = ("Fit", "Problem", "fit", "read_problem")
 
 __all__ = [
-    "__version__", "aml_behaviours", "aml_conditions", "aml_model", "aml_problem", "aml_tables", "dose_matrix",
-    *_SIMULATOR, *_FITTING,
+    "__version__", "aml_behaviours", "aml_conditions", "aml_model", "aml_modules", "aml_problem", "aml_tables",
+    "dose_matrix", *_SIMULATOR, *_FITTING,
 ]  # fmt: skip
 
 
@@ -210,9 +211,10 @@ def aml_problem() -> Problem:
 
 
 def aml_tables() -> dict[str, pd.DataFrame]:
-    """Return what the shipped model knows, as tables: contexts, drugs, readouts, parameters, with units and sources.
+    """Return what the shipped model knows, as tables, with units and sources.
 
-    The contexts are of three kinds: cells, stroma presets, and the alleles that cells hold. A parameter that every
+    The tables are contexts, drugs, exposure (of patients to drugs), readouts, parameters, behaviours, references and
+    notes (choices of the model, what it leaves out, what it misses). The contexts are of three kinds: cells, stroma presets, and the alleles that cells hold. A parameter that every
     context sets has the value of the reference context; `unknown` affinities show as such.
     """
     import pandas as pd
@@ -226,12 +228,28 @@ def aml_tables() -> dict[str, pd.DataFrame]:
         for kind, file in files.items()
         for row in models.tables.read(file, (kind, *models.tables.QUANTITY_COLUMNS))
     ]
+    behaviours = [
+        {"id": b.id, "statement": b.statement, "tolerance": b.tolerance, "publications": " ".join(b.source)}
+        for b in models.behaviours.BEHAVIOURS
+    ]
     return {
         "contexts": pd.DataFrame(contexts),
         "drugs": pd.DataFrame(models.tables.read(models.drugs.FILE, models.drugs.COLUMNS)),
+        "exposure": pd.DataFrame(models.tables.read(models.drugs.EXPOSURE_FILE, models.drugs.EXPOSURE_COLUMNS)),
         "readouts": pd.DataFrame(readouts),
         "parameters": pd.DataFrame([dataclasses.asdict(row) for row in models.parameters.table()]),
+        "behaviours": pd.DataFrame(behaviours),
+        "references": pd.DataFrame([dataclasses.asdict(row) for row in models.references.table()]),
+        "notes": pd.DataFrame(models.tables.read("notes.tsv", ("kind", "subject", "note"))),
     }
+
+
+def aml_modules() -> list[Module]:
+    """Return the mechanisms of the shipped model: what each hears and tells, its monomers and its parameters."""
+    from .models import outline
+    from .simulator.diagrams import Module
+
+    return [Module(**dataclasses.asdict(part)) for part in outline.parts()]
 
 
 def _aml_condition(named: Mapping[str, str]) -> dict[str, float]:

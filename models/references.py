@@ -34,10 +34,20 @@ class Reference:
 
 @cache
 def table() -> tuple[Reference, ...]:
-    """Return all references, by key."""
+    """Return all references, by key.
+
+    Raises
+    ------
+    ValueError
+        If a key occurs twice.
+    """
     text = (DATA / FILE).read_text(encoding="utf-8")
-    return tuple(sorted((_reference(m["key"], dict(_fields(m["fields"]))) for m in _ENTRY.finditer(text)),
-                        key=lambda reference: reference.key))  # fmt: skip
+    found: dict[str, Reference] = {}
+    for entry in _ENTRY.finditer(text):
+        if entry["key"] in found:
+            raise ValueError(f"{FILE}: {entry['key']} occurs twice")
+        found[entry["key"]] = _reference(entry["key"], dict(_fields(entry["fields"])))
+    return tuple(found[key] for key in sorted(found))
 
 
 def _reference(key: str, fields: dict[str, str]) -> Reference:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .compiled import CompiledModel
+    from .description import Shown
     from .first_use import Readied
     from .report import Section
 
@@ -377,20 +378,29 @@ def fit(
 
 
 class Listing(StrEnum):
-    """What `residuum models` lists."""
+    """What `residuum models` lists, and the page on the whole model."""
 
     contexts = "contexts"
     drugs = "drugs"
     readouts = "readouts"
     parameters = "parameters"
+    describe = "describe"
 
 
 @app.command()
 def models(
     what: Annotated[
-        Listing | None, typer.Argument(help="One kind, with every number and source; an overview if not given.")
+        Listing | None,
+        typer.Argument(
+            help="One kind, with every number and source, or `describe`: the model page, which runs its known "
+            "behaviours (about a minute). An overview if not given."
+        ),
     ] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print one kind as comma-separated values, complete.")] = False,
+    out: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="With `describe`: folder for model.html and its figures.")
+    ] = None,
+    progress: ProgressOption = None,
 ) -> None:
     """List contexts, drugs, readouts and parameters of the shipped model: the names that other commands take.
 
@@ -401,12 +411,20 @@ def models(
     `residuum models drugs`
 
     `residuum models parameters --csv > parameters.csv`
+
+    `residuum models describe --out model`
     """
     from .. import aml_tables
     from .listing import full, overview
 
-    if csv and what is None:
-        raise InputError(f"--csv prints one kind: residuum models {'|'.join(Listing)} --csv")
+    if csv and what in (None, Listing.describe):
+        kinds = "|".join(kind for kind in Listing if kind != Listing.describe)
+        raise InputError(f"--csv prints one kind: residuum models {kinds} --csv")
+    if what == Listing.describe:
+        _describe(None if out is None else read_folder(out), _shown(progress))
+        return
+    if out is not None:
+        raise InputError("--out belongs to the model page: residuum models describe --out FOLDER")
     tables = aml_tables()
     if what is None:
         print(overview(tables))
@@ -499,6 +517,42 @@ def _options(version: Annotated[bool, typer.Option("--version", help="Print the 
 
         print(f"residuum {__version__}")
         raise typer.Exit
+
+
+# ---- the model page ---------------------------------------------------------------------------------------------
+
+
+def _describe(folder: Path | None, progress: bool) -> None:
+    """Print the page on the shipped model, or write it with its figures into a folder."""
+    from .. import __version__, aml_model, aml_modules, aml_tables
+    from .description import Description, text, write_page
+
+    compiled = aml_model()
+    behaviours = _behaviours(progress)
+    page = Description(compiled.name, __version__, compiled.network, aml_modules(), aml_tables(), behaviours)
+    if folder is None:
+        print(text(page))
+        return
+    with _status("drawing"):
+        written = write_page(folder, page)
+    _say(f"wrote {written} and its figures")
+
+
+def _behaviours(progress: bool) -> list[Shown]:
+    """Run the known behaviours on the nominal parameters of the shipped model, one after the other."""
+    from .. import aml_behaviours, aml_tables
+    from .description import Shown
+    from .progress import progress_bar
+
+    ids = list(aml_tables()["behaviours"].id)
+    shown = []
+    with progress_bar(len(ids), "behaviours", shown=progress) as advance:
+        for n, id_ in enumerate(ids, start=1):
+            outcome = aml_behaviours([id_])[id_]
+            known = outcome.behaviour
+            shown.append(Shown(id_, known.statement, known.tolerance, known.source, outcome.findings, outcome.curves))
+            advance(n)
+    return shown
 
 
 # ---- results into a folder --------------------------------------------------------------------------------------

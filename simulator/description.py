@@ -37,6 +37,8 @@ KINDS = {
     BY_CONTEXT: "the context, whose tables give the source",
 }
 """What a number may rest on, and the words for it."""
+PLAIN = ("", "1", "name", "fraction")
+"""Units that need not be written beside a number."""
 SD_90 = 1.645
 """Standard deviations of a normal distribution on either side that hold 90 % of it."""
 NOTES = {"choice": "Why the network is built so", "absent": "What is not in the model"}
@@ -102,7 +104,8 @@ class Description:
         """Return why a behaviour is not reproduced, as the table of notes has it, or what is out of range."""
         notes = self.tables["notes"]
         known = notes[(notes.kind == "misfit") & (notes.subject == shown.id)].note
-        return " ".join(known) or "no reason is known; " + "; ".join(map(_off, _failing(shown)))
+        outside = "; ".join(f"{f.quantity}: {_range(f)}" for f in shown.findings if not f.holds) or "no findings"
+        return f"{' '.join(known) or 'No reason is noted.'} Out of range: {outside}."
 
 
 # ---- what numbers rest on ---------------------------------------------------------------------------------------
@@ -188,7 +191,7 @@ def _quantity(row: Mapping[str, Any]) -> str:
         return f"Kd {row['kd_nM']}" + ("" if row["kd_nM"] == UNKNOWN else " nM")
     value = row.get("value", "")
     text = f"{value:.3g}" if isinstance(value, float) else str(value)
-    return f"{text} {row['unit']}" if row.get("unit", "1") not in ("1", "name", "") else text
+    return f"{text} {row['unit']}" if row.get("unit", "") not in PLAIN else text
 
 
 def _homes(description: Description) -> dict[str, str]:
@@ -201,7 +204,8 @@ def _homes(description: Description) -> dict[str, str]:
 def affinities(drugs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return dissociation constants in the cell (nM), drugs by targets, and where they are the target's own.
 
-    NaN where unknown, infinite if known not to bind. A mutant `FLT3-ITD` without a row has the value of `FLT3`.
+    NaN where unknown, infinite if known not to bind. A mutant `FLT3-ITD` of which nothing is known has the value of
+    `FLT3`.
     """
     import pandas as pd
 
@@ -214,9 +218,9 @@ def affinities(drugs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     wild_types = {target: target.partition("-")[0] for target in listed}
     targets = sorted(listed, key=lambda target: listed.index(wild_types[target]))
     kd = pd.DataFrame(np.nan, names, targets)
-    own = pd.DataFrame(False, names, targets)
     for row in drugs.itertuples():
-        kd.loc[row.drug, row.target], own.loc[row.drug, row.target] = effective(row), True
+        kd.loc[row.drug, row.target] = effective(row)
+    own = kd.notna()
     for target, wild_type in wild_types.items():
         kd[target] = kd[target].where(own[target], kd[wild_type])
     return kd, own
@@ -236,7 +240,7 @@ def exposures(exposure: pd.DataFrame) -> pd.DataFrame:
 
 
 def _bracketed(unit: str) -> str:
-    return f" ({unit})" if unit not in ("1", "name", "") else ""
+    return f" ({unit})" if unit not in PLAIN else ""
 
 
 # ---- text -------------------------------------------------------------------------------------------------------
@@ -272,7 +276,7 @@ def text(description: Description) -> str:
         for finding in shown.findings:
             mark = " " if finding.holds else "!"
             lines += _indented(f"{mark} {finding.quantity}: {_range(finding)}")
-        lines += _indented(f"tolerance: {shown.tolerance}. Source: {', '.join(shown.source)}")
+        lines += _indented(f"tolerance: {shown.tolerance} Source: {', '.join(shown.source)}.")
     lines += _heading("Contexts")
     contexts = tables["contexts"]
     for kind, rows_of in contexts.groupby("kind", sort=False):
@@ -296,6 +300,9 @@ def text(description: Description) -> str:
         lines += ["", part]
         for names, value, reason in rows_in:
             lines += _item(f"{names}{' = ' if value else ''}{value}", reason)
+    lines += _heading("References")
+    for row in tables["references"].itertuples():
+        lines += _item(row.key, " ".join(filter(None, (row.citation, row.doi and f"doi:{row.doi}", row.note))))
     lines += ["", *_paragraph("The same with figures: residuum models describe --out FOLDER")]
     return "\n".join(lines)
 
@@ -320,16 +327,8 @@ def _verdict(shown: Shown) -> str:
     return "reproduced" if shown.reproduced else "NOT REPRODUCED"
 
 
-def _failing(shown: Shown) -> list[Finding]:
-    return [finding for finding in shown.findings if not finding.holds]
-
-
-def _off(finding: Finding) -> str:
-    return f"{finding.quantity} is {_range(finding)}"
-
-
 def _range(finding: Finding) -> str:
-    unit = "" if finding.unit in ("", "1") else f" {finding.unit}"
+    unit = "" if finding.unit in PLAIN else f" {finding.unit}"
     return f"{_number(finding.value)}{unit}, expected {_expected(finding)}{unit}"
 
 
@@ -468,7 +467,7 @@ def _behaviour_sections(folder: Path, description: Description) -> Iterator[Sect
     ])  # fmt: skip
     words = ["Each is looked for on the nominal parameters; no parameter differs from one behaviour to the next, but "
              "for what its experiment changes."]  # fmt: skip
-    words += [f"{shown.id} is not reproduced: {description.reason(shown)}" for shown in description.missed]
+    words += [f"{shown.id} is not reproduced. {description.reason(shown)}" for shown in description.missed]
     yield Section("Behaviours", words, (), [("Behaviours, those not reproduced first", overview)])
     for shown in ordered:
         figures = []
@@ -477,13 +476,11 @@ def _behaviour_sections(folder: Path, description: Description) -> Iterator[Sect
             figures = [(f"{shown.id}: what the experiments show.", save(diagrams.behaviour_figure(shown.curves), path))]
         table = pd.DataFrame([
             {"quantity": f.quantity, "model": _number(f.value), "expected": _expected(f),
-             "unit": "" if f.unit == "1" else f.unit,
+             "unit": f.unit,
              "verdict": _verdict_cell(f.holds, "within" if f.holds else "outside")}
             for f in shown.findings
         ])  # fmt: skip
         words = [shown.statement, f"Tolerance: {shown.tolerance}"]
-        if not shown.reproduced:
-            words.append(f"Not reproduced: {description.reason(shown)}")
         yield Section(f"{shown.id}: {_verdict(shown).lower()}", words, figures, [("Findings", table)], level=3)
 
 

@@ -32,6 +32,8 @@ FORWARD, BACK, INK, PALE = "#0072B2", "#D55E00", "#1a1a1a", "#f2f5f8"
 LINE_HEIGHT, LETTER = 0.135, 0.062
 """Inches that a line and a letter of 7.5 points take."""
 UNKNOWN_HATCH = "////"
+MANY_CURVES = 6
+"""More than this are not drawn into one panel."""
 
 
 @dataclass(frozen=True)
@@ -444,20 +446,26 @@ def affinity_map(kd: pd.DataFrame, own: pd.DataFrame, ax: Axes) -> Axes:
 
 
 def behaviour_figure(curves: Sequence[Curve]) -> Figure:
-    """Return one panel per pair of axis labels, with the curves that share it."""
-    panels: dict[tuple[str, str, bool], list[Curve]] = {}
+    """Return one panel per pair of axis labels, with the curves that share it.
+
+    Where they are many, a panel holds those whose labels begin alike, up to the first comma.
+    """
+    panels: dict[tuple[str, ...], list[Curve]] = {}
+    n_sharing = Counter((curve.x_label, curve.y_label) for curve in curves)
     for curve in curves:
-        panels.setdefault((curve.x_label, curve.y_label, _named(curve)), []).append(curve)
-    n_columns = min(3, len(panels))
-    figure, axes = new_figure(n_columns, -(-len(panels) // n_columns), width=3.5, height=2.7)
-    for ax, ((x_label, y_label, named), shared) in zip(axes.flat, panels.items(), strict=False):
-        (draw_bars if named else draw_lines)(shared, ax)
+        axes_labels = (curve.x_label, curve.y_label)
+        family = curve.label.partition(", ")[0] if n_sharing[axes_labels] > MANY_CURVES else ""
+        panels.setdefault((*axes_labels, family), []).append(curve)
+    n_columns, legend = min(3, len(panels)), 0.16 * max(map(len, panels.values()))
+    figure, axes = new_figure(n_columns, -(-len(panels) // n_columns), width=3.5, height=2.5 + legend)
+    for ax, ((x_label, y_label, _), shared) in zip(axes.flat, panels.items(), strict=False):
+        (_bars if _named(shared[0]) else _lines)(shared, ax)
         ax.set_xlabel(textwrap.fill(x_label, 40), fontsize=8)
         ax.set_ylabel(textwrap.fill(y_label, 32), fontsize=8)
         ax.tick_params(labelsize=7)
         ax.spines[["top", "right"]].set_visible(False)
-        if len(shared) > 1 or shared[0].label:
-            ax.legend(fontsize=6.5, frameon=False)
+        if any(curve.label for curve in shared):
+            ax.legend(fontsize=7, frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2)
     for ax in axes.flat[len(panels) :]:
         ax.remove()
     return figure
@@ -467,7 +475,7 @@ def _named(curve: Curve) -> bool:
     return any(isinstance(x, str) for x in curve.x)
 
 
-def draw_lines(curves: Sequence[Curve], ax: Axes) -> Axes:
+def _lines(curves: Sequence[Curve], ax: Axes) -> Axes:
     """Draw curves over numbers; the axis is logarithmic over a range of 30-fold or more, a dose of 0 drawn apart."""
     every = np.concatenate([np.asarray(curve.x, float) for curve in curves])
     positive = every[every > 0]
@@ -484,7 +492,7 @@ def draw_lines(curves: Sequence[Curve], ax: Axes) -> Axes:
     return ax
 
 
-def draw_bars(curves: Sequence[Curve], ax: Axes) -> Axes:
+def _bars(curves: Sequence[Curve], ax: Axes) -> Axes:
     """Draw rows of bars side by side, over the names of the first."""
     names = list(dict.fromkeys(str(x) for curve in curves for x in curve.x))
     step = 0.8 / len(curves)
