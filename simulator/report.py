@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,8 @@ class Cell:
     """A cell of a table that is more than a number or text: set off by a mark, or with links after the text."""
 
     text: str
-    mark: Literal["", "assumed", "unchecked", "unknown", "bad"] = ""
+    mark: str = ""
+    """`assumed`, `unchecked`, `unknown` or `bad`."""
     links: tuple[tuple[str, str], ...] = ()
     """(words, address), the address empty where there is none."""
 
