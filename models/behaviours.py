@@ -644,8 +644,9 @@ def b12(run: Run) -> Found:
     tolerance=(
         "Of the survival score, an assumed formula, after 48 h; directions in the sources. Bliss excess of 0.1 (the "
         "spread of a viability assay) or more somewhere on a grid of 5 x 5 doses, and nowhere below -0.1. The CD34+ "
-        "cell keeps half or more under 100 and 3 nM, and 1.2 times what the ITD blast keeps. Wild-type cells have the "
-        "highest level of ligand found in patients, 0.09 nM."
+        "cell keeps half or more under 100 and 3 nM, and 1.2 times what the ITD blast keeps; it has the SCF, IL-3 and GM-CSF "
+        "without which progenitors do not live in culture (doses assumed). Wild-type cells have the highest level of "
+        "ligand found in patients, 0.09 nM."
     ),
     source=("morales2019",),
 )
@@ -674,7 +675,10 @@ def b13(run: Run) -> Found:
             curves.append(Curve(label, mek_doses[1:], y, "trametinib, free (nM)", "survival score left (fraction)"))
 
     together = replace(score, drugs={"midostaurin": 100.0, "trametinib": 3.0})
-    blast, normal = left(run, [replace(together, context=cell) for cell in ("blast-itd", "cd34")])
+    culture = {"ligand_SCF_dose": 1.0, "ligand_IL3_dose": 0.67, "ligand_GMCSF_dose": 0.7}
+    blast, normal = left(
+        run, [replace(together, context="blast-itd"), replace(together, context="cd34", changes=culture)]
+    )
     findings.append(at_least("survival score left, normal CD34+ cell", normal, 0.5))
     findings.append(at_least("survival score left, CD34+ cell over ITD blast", ratio(normal, blast), 1.2, "fold"))
     curves.append(bars("both drugs", {"ITD blast": blast, "CD34+": normal}, "survival score left, 48 h"))

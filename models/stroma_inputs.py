@@ -20,10 +20,10 @@ def species(builder: ModelBuilder) -> None:
     """Add the receptors."""
     for name, ligand in KINASES.items():
         receptor_species(builder, name, ligand)
-    cxcr4 = builder.monomer("CXCR4", site=["none", "CXCL12", "drug"])
-    builder.initial(cxcr4(site="none"), "amount_CXCR4_total")
+    cxcr4 = builder.monomer("CXCR4", ligand=["none", "CXCL12"], drug=["none", "bound"])
+    builder.initial(cxcr4(ligand="none", drug="none"), "amount_CXCR4_total")
     builder.observable("total_CXCR4", cxcr4())
-    builder.observable("pCXCR4", cxcr4(site="CXCL12"))
+    builder.observable("pCXCR4", cxcr4(ligand="CXCL12"))
 
 
 def rules(builder: ModelBuilder) -> None:
@@ -48,8 +48,9 @@ def _bind_cxcr4(builder: ModelBuilder) -> None:
     cxcr4 = builder["CXCR4"]
     kon = builder.parameter("bind_CXCL12_CXCR4_kon")
     koff = builder.expression("bind_CXCL12_CXCR4_koff", kon * builder.parameter("bind_CXCL12_CXCR4_kd"))
-    bind_clamped(builder, "CXCL12_CXCR4", "CXCL12", cxcr4(site="none"), cxcr4(site="CXCL12"), kon, koff)
-    occupy_pocket(builder, "CXCR4", cxcr4(site="none"), cxcr4(site="drug"))
+    vacant, with_ligand = cxcr4(ligand="none", drug="none"), cxcr4(ligand="CXCL12", drug="none")
+    bind_clamped(builder, "CXCL12_CXCR4", "CXCL12", vacant, with_ligand, kon, koff)
+    occupy_pocket(builder, "CXCR4", vacant, cxcr4(ligand="none", drug="bound"))
 
 
 STROMA_INPUTS = Module(

@@ -31,7 +31,7 @@ def species(builder: ModelBuilder) -> None:
 
 def rules(builder: ModelBuilder) -> None:
     """Express the survival proteins, phosphorylate C/EBPalpha, and write down the score."""
-    stats = builder.signal("pSTAT5") + builder.signal("pSTAT3")
+    stats = builder.signal("pSTAT5") + builder.parameter("express_STAT3_weight") * builder.signal("pSTAT3")
     express(builder, "PIM1", stats)
     express(builder, "BCLXL", stats)
     switch(builder, "CEBPA", "s21", {"ERK": builder.signal("pERK")})
