@@ -138,10 +138,13 @@ def _with_source(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, pd.D
 
 
 def evidence(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return how many rows of each table rest on what."""
+    """Return how many rows of each table rest on what; parameters that differ only in a slot are one row."""
     import pandas as pd
 
     counts = {name: Counter(map(kind_of, frame.source)) for name, frame in _with_source(tables)}
+    counts["parameters"] = Counter()
+    for (source, _, _), alike in tables["parameters"].groupby(["source", "value", "note"], sort=False):
+        counts["parameters"][kind_of(source)] += len(folded(alike.name))
     return pd.DataFrame(
         [{"table": name, "rows": sum(c.values()), **{kind: c[kind] for kind in KINDS}} for name, c in counts.items()]
     )
@@ -337,6 +340,12 @@ def _number(value: float) -> str:
     return "no number" if np.isnan(value) else f"{value:.3g}"
 
 
+def _digits(value: float) -> str:
+    """Return two digits, without an exponent where a person would write none."""
+    rounded = float(f"{value:.2g}")
+    return np.format_float_positional(rounded, trim="-") if 1e-3 <= rounded < 1e5 else f"{rounded:g}"
+
+
 def _expected(finding: Finding) -> str:
     if np.isinf(finding.upper) and finding.lower <= 0:
         return "any"
@@ -452,7 +461,7 @@ def _network_sections(folder: Path, description: Description) -> Iterator[Sectio
     )
     yield Section("The reaction network", [words], figures, [("Sizes", sizes)])
     for kind, title in NOTES.items():
-        yield Section(title, (), (), [("", pd.DataFrame(_notes(description, kind), columns=["what", "why"]))])
+        yield Section(title, (), (), [("", pd.DataFrame(_notes(description, kind), columns=["what", "how it stands"]))])
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -548,12 +557,12 @@ def _wide(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _parameter_sections(description: Description) -> Iterator[Section]:
     frame, homes = description.tables["parameters"], _homes(description)
-    counts = Counter(map(kind_of, frame.source))
+    (counts,) = (row for row in evidence(description.tables).to_dict("records") if row["table"] == "parameters")
     resting = ", ".join(f"{counts[kind]} rest on {words}" for kind, words in KINDS.items())
     words = [
-        f"{len(frame)} parameters: {resting}.",
+        f"{len(frame)} parameters; {counts['rows']} if those that differ only in a slot are one, of which {resting}.",
         "The nominal value is the median of the prior; the prior is normal in log10 with the spread given, and the "
-        "range holds 90 % of it. `fixed`: not to be fitted. `by context`: the value shown is that of the reference.",
+        "range holds 90 % of it. Fixed: not to be fitted. By context: the value shown is that of the reference.",
     ]  # fmt: skip
     by_module = frame.assign(home=[homes.get(name, "not used by any module") for name in frame.name])
     order = [*(m.name for m in description.modules), "not used by any module"]
@@ -570,7 +579,7 @@ def _parameters(rows: pd.DataFrame, description: Description) -> pd.DataFrame:
 
     def prior(value: float, sd: float) -> str:
         fold = 10 ** (SD_90 * sd)
-        return f"{value / fold:.2g} to {value * fold:.2g}" if sd and value else "fixed" if not sd else "0"
+        return f"{_digits(value / fold)} to {_digits(value * fold)}" if sd and value else "fixed" if not sd else "0"
 
     return pd.DataFrame([
         {"parameter": row.name, "value": f"{row.value:.4g}" + " (by context)" * bool(row.set_by_context),

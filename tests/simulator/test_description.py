@@ -102,7 +102,8 @@ def test_the_page_cites_every_publication_with_its_doi(model: Description, html:
 
 def test_the_page_has_the_names_of_all_things(model: Description, html: str) -> None:
     tables = model.tables
-    for names in (tables["contexts"].name, tables["drugs"].drug, tables["readouts"].readout, tables["notes"].subject):
+    notes = tables["notes"].subject[tables["notes"].kind != "misfit"]
+    for names in (tables["contexts"].name, tables["drugs"].drug, tables["readouts"].readout, notes):
         assert [name for name in names if name not in html] == []
     assert [module.name for module in model.modules if f">{module.name}<" not in html] == []
 
@@ -121,7 +122,8 @@ def test_every_assumption_and_every_doubt_is_listed_with_its_reason(model: Descr
 def test_counts_of_what_numbers_rest_on_add_up(model: Description) -> None:
     counts = evidence(model.tables)
     assert (counts[["citation", "assumed", "unchecked", "context"]].sum(axis=1) == counts.rows).all()
-    assert int(counts.rows[counts.table == "parameters"].iloc[0]) == len(model.tables["parameters"])
+    rows = dict(zip(counts.table, counts.rows, strict=True))
+    assert rows["drugs"] == len(model.tables["drugs"]) and 100 < rows["parameters"] < len(model.tables["parameters"])
 
 
 def test_alike_assumptions_are_one_and_others_are_not() -> None:
@@ -182,6 +184,12 @@ def test_what_is_not_reproduced_comes_first_and_says_what_is_off(model: Descript
     assert "a run that failed: no number" in html and "a quantity that fits: " not in html
     words = " ".join(text(model).split())
     assert words.index("B2 NOT REPRODUCED No reason") < words.index("B1 reproduced What B1 states.")
+
+
+def test_reasons_are_noted_of_behaviours_that_exist(model: Description) -> None:
+    notes = model.tables["notes"]
+    assert set(notes.kind) == {"choice", "absent", "misfit"}
+    assert set(notes.subject[notes.kind == "misfit"]) <= set(model.tables["behaviours"].id)
 
 
 def test_a_noted_reason_is_given(model: Description) -> None:
