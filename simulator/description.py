@@ -413,14 +413,14 @@ def write_page(folder: Path, description: Description) -> Path:
         *_assumption_sections(description),
         _reference_section(description),
     ]
-    return write_report(folder / PAGE, f"The model {description.name}", sections, contents=True)
+    return write_report(folder / PAGE, f"The model {description.name}: what it holds, shows and leaves open", sections, contents=True)
 
 
 def _short_section(description: Description) -> Section:
     words = [_in_short(description), f"Written by residuum {description.version}; network {description.network.hash}."]
     if description.missed:
         words.append(f"Not reproduced: {', '.join(shown.id for shown in description.missed)}; the reasons stand below.")
-    words.append(f"A number rests on {', '.join(f'{words} ({kind})' for kind, words in KINDS.items())}.")
+    words.append(f"What a number rests on: {'; '.join(f'{kind}, {words}' for kind, words in KINDS.items())}.")
     counts = evidence(description.tables)
     return Section("In short", words, (), [("Rows of each table by what they rest on", counts)])
 

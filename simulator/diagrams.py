@@ -470,7 +470,7 @@ def behaviour_figure(curves: Sequence[Curve]) -> Figure:
     for ax, ((x_label, y_label, _), shared) in zip(axes.flat, panels.items(), strict=False):
         (_bars if _named(shared[0]) else _lines)(shared, ax)
         ax.set_xlabel(textwrap.fill(x_label, 40), fontsize=8)
-        ax.set_ylabel(textwrap.fill(y_label, 40), fontsize=8)
+        ax.set_ylabel(textwrap.fill(y_label, 32), fontsize=8)
         ax.tick_params(labelsize=7)
         ax.spines[["top", "right"]].set_visible(False)
         if any(curve.label for curve in shared):
