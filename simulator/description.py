@@ -413,7 +413,9 @@ def write_page(folder: Path, description: Description) -> Path:
         *_assumption_sections(description),
         _reference_section(description),
     ]
-    return write_report(folder / PAGE, f"The model {description.name}: what it holds, shows and leaves open", sections, contents=True)
+    return write_report(
+        folder / PAGE, f"The model {description.name}: what it holds, shows and leaves open", sections, contents=True
+    )
 
 
 def _short_section(description: Description) -> Section:
