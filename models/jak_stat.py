@@ -70,7 +70,9 @@ def _activate_src(builder: ModelBuilder) -> None:
 
 def _phosphorylate_stat5(builder: ModelBuilder) -> None:
     stat, active = builder["STAT5"], builder.observed("active_SRC")
-    drive = builder.expression("drive_STAT5", weighted_sum(builder, "STAT5", (*FLT3_POOLS, *CYTOKINE_RECEPTORS)))
+    unresolved = builder.parameter("drive_STAT5_stroma_weight") * builder.parameter("drive_SRC_stroma")
+    receptors = weighted_sum(builder, "STAT5", (*FLT3_POOLS, *CYTOKINE_RECEPTORS))
+    drive = builder.expression("drive_STAT5", receptors + unresolved)
     kcat, direct = (builder.parameter(f"phosphorylate_STAT5_{kind}") for kind in ("kcat", "direct_fraction"))
     by_src = direct + (1 - direct) * active / (active + builder.parameter("phosphorylate_STAT5_SRC_km"))
     rate = builder.expression("phosphorylate_STAT5_rate", kcat * drive * by_src)

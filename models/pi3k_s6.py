@@ -7,8 +7,8 @@ Out: observables `pAKT`, `pGSK3B`, `pTSC2`, `pRSK`, `pS6K`, `pS6`.
 `TSC2` the TSC complex, `MTORC1` MTOR with RPTOR, `S6K` RPS6KB1 (T389), `RSK` RPS6KA1 to RPS6KA3, `S6` RPS6 (S235/S236).
 
 Receptors, and an input that needs none (serum), bring PI3K to the membrane, where it makes PIP3; PTEN removes it.
-AKT inactivates GSK3B and TSC2. TSC2, while not phosphorylated, switches MTORC1 off; AKT, RSK and PIM1 all lift that
-brake, so that S6 listens to FLT3 by three roads. S6K and RSK both phosphorylate S6.
+AKT inactivates GSK3B and TSC2. TSC2, while not phosphorylated, switches MTORC1 off; AKT and RSK lift that brake. S6K,
+RSK and, around MTORC1, PIM1 phosphorylate S6, so that it listens to FLT3 by three roads.
 """
 
 from __future__ import annotations
@@ -43,11 +43,12 @@ def rules(builder: ModelBuilder) -> None:
         builder,
         "TSC2",
         "t1462",
-        {"AKT": builder["AKT"](s473="p"), "RSK": builder["RSK"](s380="p"), "PIM1": builder.signal("PIM1")},
+        {"AKT": builder["AKT"](s473="p"), "RSK": builder["RSK"](s380="p")},
     )
     _switch_mtorc1(builder)
     switch(builder, "S6K", "t389", {"MTORC1": builder["MTORC1"](activity="on", drug="none")})
-    switch(builder, "S6", "s235", {"S6K": builder["S6K"](t389="p"), "RSK": builder["RSK"](s380="p")})
+    kinases = {"S6K": builder["S6K"](t389="p"), "RSK": builder["RSK"](s380="p"), "PIM1": builder.signal("PIM1")}
+    switch(builder, "S6", "s235", kinases)
 
 
 def _make_pip3(builder: ModelBuilder) -> None:

@@ -9,8 +9,9 @@ MAP2K2 (S217 and S221 in one step), `ERK` MAPK1 and MAPK3 (neither, one or both 
 
 From the membrane to RAS. Every receptor, and an input that needs no receptor of the model (serum, autocrine), is
 heard as one weighted sum. It phosphorylates SHP2, and brings SOS, bound to GRB2, to the membrane, the more so the more
-SHP2 is phosphorylated and the less S6K is (one lumped term for the brake of PI3K and mTORC1 on RAS). SOS loads RAS; NF1
-and other GAPs unload it. A mutant RAS is loaded alike, but deaf to the GAPs.
+SHP2 is phosphorylated and the less S6K is (one lumped term for the brake of PI3K and mTORC1 on RAS). SOS loads RAS,
+which also exchanges its nucleotide slowly by itself; NF1 and other GAPs unload it. A mutant RAS is loaded alike, but
+deaf to the GAPs.
 
 From RAS to ERK. RAF binds RAS-GTP, which is then out of reach of the GAPs, and dimerises only when both protomers are
 on RAS-GTP; each protomer of a dimer phosphorylates MEK. (BRAF V600E needs neither; it is there for comparison with
@@ -121,9 +122,10 @@ def _recruit_sos(builder: ModelBuilder) -> None:
 
 
 def _load_ras(builder: ModelBuilder) -> None:
-    """Load by SOS; unload by NF1, by other GAPs, and, slowly, without any."""
+    """Load by SOS and, slowly, without; unload by NF1, by other GAPs and, slowly, without any."""
     ras = builder["RAS"](raf=None)
     gdp, gtp = ras(nucleotide="gdp"), ras(nucleotide="gtp")
+    convert(builder, "exchange_RAS", gdp, gtp, builder.parameter("exchange_RAS_rate"))
     sos = builder["SOS"](place="membrane")
     catalyse(builder, "load_RAS_SOS", sos, gdp, gtp, builder.parameter("load_RAS_SOS_kcat"))
     normal, mutant = ((gtp(gap=gap), gdp(gap=gap)) for gap in ("sensitive", "insensitive"))

@@ -271,3 +271,23 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
         residuum.aml_behaviours(["b1"])
     with pytest.raises(residuum.UnknownNameError, match="amount_MEK_total"):
         residuum.aml_behaviours(["B3"], changes={"amount_MEK_totl": 1.0})
+
+
+MECHANISMS = {
+    "B6": ({"drive_SOS_basal": 0.0}, "no input to RAS beside FLT3"),
+    "B7": ({"bind_FL_FLT3_kon": 0.0}, "no binding of FL"),
+    "B8": ({"amount_FGFR1_total": 0.0}, "no FGFR1"),
+    "B9": ({"amount_CSF2R_total": 0.0, "amount_IL3R_total": 0.0}, "no receptors of GM-CSF and IL-3"),
+    "B10": ({"drive_SOS_FGFR1_weight": 0.0}, "FGFR1 not heard by RAS"),
+    "B11": ({"drive_SRC_stroma": 0.0}, "no unresolved input of conditioned medium"),
+    "B12": ({"amount_RASmut_total": 0.0}, "no mutant RAS"),
+    "B14": ({"change_FLT3A_keq": 1.5}, "D835Y no more open than ITD"),
+    "B16": ({"amount_CYP3A4_total": 0.0}, "no CYP3A4"),
+}
+
+
+@pytest.mark.parametrize("id", MECHANISMS)
+def test_a_behaviour_is_lost_with_the_mechanism_that_it_names(id: str) -> None:
+    changes, without = MECHANISMS[id]
+    outcome = residuum.aml_behaviours([id], changes=changes)[id]
+    assert not outcome.reproduced, f"{id} is still shown with {without}"
