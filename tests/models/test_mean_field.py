@@ -1,4 +1,4 @@
-"""Dimers in mean-field form: pairs stay pairs; pFLT3, its IC50s and the dimers are close to those of explicit dimers."""
+"""Dimers in mean-field form: pairs stay pairs; pFLT3, its IC50s and the dimers are nearly those of explicit dimers."""
 
 from __future__ import annotations
 
