@@ -10,10 +10,10 @@ bin := $(VENV)/bin
 link := build/typecheck/residuum
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check-all lint types contracts bench docs clean
+.PHONY: help env demo model-page test check-all lint types contracts bench docs clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # One stamp per set of extras; a set is installed again when pyproject.toml or the interpreter's stamp changes.
 $(VENV)/.stamp-python:
@@ -46,6 +46,9 @@ env: $(VENV)/.stamp-dev  ## a development environment in .venv
 
 demo: $(VENV)/.stamp-core  ## a small dose matrix in demo/ (no Perl, no compiler)
 	$(bin)/residuum demo --out demo
+
+model-page: $(VENV)/.stamp-core  ## what the model holds, shows and leaves open, into build/model/
+	$(bin)/residuum models describe --out build/model
 
 test: $(VENV)/.stamp-bng  ## the fast tests
 	$(bin)/python -m pytest $(PYTEST_ARGS)

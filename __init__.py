@@ -247,8 +247,9 @@ def aml_tables() -> dict[str, pd.DataFrame]:
     """Return what the shipped model knows, as tables, with units and sources.
 
     The tables are contexts, drugs, exposure (of patients to drugs), readouts, parameters, behaviours, references and
-    notes (choices of the model, what it leaves out, what it misses). The contexts are of three kinds: cells, stroma presets, and the alleles that cells hold. A parameter that every
-    context sets has the value of the reference context; `unknown` affinities show as such.
+    notes (choices of the model, what it leaves out, what it misses). The contexts are of three kinds: cells, stroma
+    presets, and the alleles that cells hold. A parameter that every context sets has the value of the reference
+    context; `unknown` affinities show as such.
     """
     import pandas as pd
 

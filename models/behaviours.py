@@ -644,9 +644,9 @@ def b12(run: Run) -> Found:
     tolerance=(
         "Of the survival score, an assumed formula, after 48 h; directions in the sources. Bliss excess of 0.1 (the "
         "spread of a viability assay) or more somewhere on a grid of 5 x 5 doses, and nowhere below -0.1. The CD34+ "
-        "cell keeps half or more under 100 and 3 nM, and 1.2 times what the ITD blast keeps; it has the SCF, IL-3 and GM-CSF "
-        "without which progenitors do not live in culture (doses assumed). Wild-type cells have the highest level of "
-        "ligand found in patients, 0.09 nM."
+        "cell keeps half or more under 100 and 3 nM, and 1.2 times what the ITD blast keeps; it has the SCF, IL-3 "
+        "and GM-CSF without which progenitors do not live in culture (doses assumed). Wild-type cells have "
+        "the highest level of ligand found in patients, 0.09 nM."
     ),
     source=("morales2019",),
 )

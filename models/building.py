@@ -76,14 +76,14 @@ class ModelBuilder:
         return self.model.observables[name]
 
     def signal(self, name: str) -> pysb.Observable:
-        """Return an observable of another module, which must be among the declared inputs of the one being built.
+        """Return an observable that modules talk by: a declared input or output of the one being built.
 
         Raises
         ------
         UnknownNameError
             If the module has not declared it.
         """
-        return self.model.observables[checked("input of this module", name, self._allowed or ())]
+        return self.model.observables[checked("signal of this module", name, self._allowed or ())]
 
     def expression(self, name: str, formula: sympy.Expr) -> pysb.Expression:
         """Return the named formula of parameters and observables, adding it on first use; only + - * / **."""
@@ -100,7 +100,7 @@ class ModelBuilder:
                 if self.model.observables.get(signal) is None:
                     self._stand_in(signal)
         for module in modules:
-            self._allowed = module.inputs
+            self._allowed = (*module.inputs, *module.outputs)
             module.rules(self)
         self._allowed = None
         return self.model

@@ -30,7 +30,7 @@ from itertools import product
 import pysb
 import sympy
 
-from .building import Module, ModelBuilder
+from .building import ModelBuilder, Module
 from .motifs import convert, drug_off_rate, occupy_pocket
 from .parameters import ALLELE_SLOTS
 
@@ -84,8 +84,9 @@ def rules(builder: ModelBuilder) -> None:
 def _make(builder: ModelBuilder, slot: str) -> None:
     """Make the receptor in the ER, at the rate at which `amount` of it would turn over if never phosphorylated."""
     maturing, degrading = builder.parameter("mature_FLT3_rate"), builder.parameter("degrade_FLT3_rate")
+    turnover = builder.expression("turn_over_FLT3_rate", maturing * degrading / (maturing + degrading))
     amount = builder.parameter(f"amount_FLT3{slot}_total")
-    synthesis = builder.expression(f"synthesise_FLT3{slot}_rate", amount * maturing * degrading / (maturing + degrading))
+    synthesis = builder.expression(f"synthesise_FLT3{slot}_rate", amount * turnover)
     new = builder[f"FLT3{slot}"](place="ER", ligand="none", partner="none", kinase="inactive", drug="none", y="u")
     builder.rule(f"synthesise_FLT3{slot}", None >> new, synthesis)
 
@@ -174,7 +175,8 @@ def _phosphorylate(builder: ModelBuilder, slot: str) -> None:
         paired = builder.observed(f"FLT3{partner}_{place}_{slot}")
         name = f"phosphorylate_FLT3{slot}_{place}_{partner}"
         rate = builder.expression(f"{name}_rate", kcat * working / (paired + nothing))
-        convert(builder, name, receptor(place=place, partner=partner, y="u"), receptor(place=place, partner=partner, y="p"), rate)
+        kind = receptor(place=place, partner=partner)
+        convert(builder, name, kind(y="u"), kind(y="p"), rate)
     rest = builder.parameter("dephosphorylate_FLT3_rate")
     convert(builder, f"dephosphorylate_FLT3{slot}", receptor(y="p"), receptor(y="u"), rest)
 

@@ -19,7 +19,7 @@ inhibitor lowers pSTAT5 to 0.6-0.7 in Ba/F3 cells, Latini 2024).
 
 from __future__ import annotations
 
-from .building import Module, ModelBuilder
+from .building import ModelBuilder, Module
 from .motifs import (
     convert,
     express,
@@ -60,12 +60,8 @@ def rules(builder: ModelBuilder) -> None:
 
 def _activate_src(builder: ModelBuilder) -> None:
     src = builder["SRC"]
-    cytokine = sum(
-        builder.parameter(f"drive_SRC_{name}_weight") * builder.observed(f"p{name}") for name in CYTOKINE_RECEPTORS
-    )
-    drive = builder.expression(
-        "drive_SRC", builder.parameter("drive_SRC_stroma") + weighted_sum(builder, "SRC", (*FLT3_POOLS, "KIT")) + cytokine
-    )
+    receptors = weighted_sum(builder, "SRC", (*FLT3_POOLS, "KIT", *CYTOKINE_RECEPTORS))
+    drive = builder.expression("drive_SRC", builder.parameter("drive_SRC_stroma") + receptors)
     rate = builder.expression("phosphorylate_SRC_rate", builder.parameter("phosphorylate_SRC_kcat") * drive)
     convert(builder, "phosphorylate_SRC", src(drug="none", y419="u"), src(drug="none", y419="p"), rate)
     convert(builder, "dephosphorylate_SRC", src(y419="p"), src(y419="u"), builder.parameter("dephosphorylate_SRC_rate"))
@@ -74,17 +70,15 @@ def _activate_src(builder: ModelBuilder) -> None:
 
 def _phosphorylate_stat5(builder: ModelBuilder) -> None:
     stat, active = builder["STAT5"], builder.observed("active_SRC")
-    cytokine = sum(
-        builder.parameter(f"drive_STAT5_{name}_weight") * builder.observed(f"p{name}") for name in CYTOKINE_RECEPTORS
-    )
-    drive = builder.expression("drive_STAT5", weighted_sum(builder, "STAT5", FLT3_POOLS) + cytokine)
-    direct, km = builder.parameter("phosphorylate_STAT5_direct_fraction"), builder.parameter("phosphorylate_STAT5_SRC_km")
-    by_src = direct + (1 - direct) * active / (active + km)
-    rate = builder.expression("phosphorylate_STAT5_rate", builder.parameter("phosphorylate_STAT5_kcat") * drive * by_src)
+    drive = builder.expression("drive_STAT5", weighted_sum(builder, "STAT5", (*FLT3_POOLS, *CYTOKINE_RECEPTORS)))
+    kcat, direct = (builder.parameter(f"phosphorylate_STAT5_{kind}") for kind in ("kcat", "direct_fraction"))
+    by_src = direct + (1 - direct) * active / (active + builder.parameter("phosphorylate_STAT5_SRC_km"))
+    rate = builder.expression("phosphorylate_STAT5_rate", kcat * drive * by_src)
     convert(builder, "phosphorylate_STAT5", stat(y694="u"), stat(y694="p"), rate)
-    factor, half = builder.parameter("dephosphorylate_STAT5_lowERK_factor"), builder.parameter("dephosphorylate_STAT5_ERK_km")
-    slow = builder.parameter("dephosphorylate_STAT5_rate")
-    loss = builder.expression("lose_pSTAT5_rate", slow * (1 + (factor - 1) * half / (half + builder.signal("pERK"))))
+
+    slow, factor = (builder.parameter(f"dephosphorylate_STAT5_{kind}") for kind in ("rate", "lowERK_factor"))
+    low_erk = 1 / (1 + builder.signal("pERK") / builder.parameter("dephosphorylate_STAT5_ERK_km"))
+    loss = builder.expression("lose_pSTAT5_rate", slow * (1 + (factor - 1) * low_erk))
     convert(builder, "dephosphorylate_STAT5", stat(y694="p"), stat(y694="u"), loss)
 
 

@@ -12,7 +12,7 @@ exchange rate k, the enzyme free of inhibitor E and the clearance c of the drug,
 
 from __future__ import annotations
 
-from .building import Module, ModelBuilder
+from .building import ModelBuilder, Module
 from .motifs import clamp, occupy_pocket
 from .parameters import DRUG_SLOTS
 

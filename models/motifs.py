@@ -82,9 +82,7 @@ def gene(builder: ModelBuilder, name: str) -> None:
     builder.observable(name, builder.monomer(f"protein_{name}")())
 
 
-def express(
-    builder: ModelBuilder, name: str, inducer: sympy.Expr, protein: pysb.ComplexPattern | None = None
-) -> None:
+def express(builder: ModelBuilder, name: str, inducer: sympy.Expr, protein: pysb.ComplexPattern | None = None) -> None:
     """Transcribe a gene with its inducer, translate, degrade.
 
         transcription = basal * (1 + slope * inducer / (km + inducer))
@@ -228,9 +226,7 @@ def receptor_rules(
     kon = builder.parameter(f"bind_{ligand}_{name}_kon")
     koff = builder.expression(f"bind_{ligand}_{name}_koff", kon * builder.parameter(f"bind_{ligand}_{name}_kd"))
     bind_clamped(builder, f"{ligand}_{name}", ligand, receptor(ligand="none"), receptor(ligand=ligand), kon, koff)
-    occupy_pocket(
-        builder, pocket or name, receptor(drug="none"), receptor(drug="bound"), of=name if pocket else None
-    )
+    occupy_pocket(builder, pocket or name, receptor(drug="none"), receptor(drug="bound"), of=name if pocket else None)
     kcat, guard = builder.parameter(f"phosphorylate_{name}_kcat"), builder.parameter("guard_amount")
     working, paired = builder.observed(f"working_{name}"), builder.observed(f"paired_{name}")
     rate = builder.expression(f"phosphorylate_{name}_rate", kcat * working / (paired + guard) / damping)

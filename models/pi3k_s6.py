@@ -13,10 +13,11 @@ brake, so that S6 listens to FLT3 by three roads. S6K and RSK both phosphorylate
 
 from __future__ import annotations
 
-from .building import Module, ModelBuilder
+from .building import ModelBuilder, Module
 from .motifs import catalyse, convert, occupy_pocket, phosphoprotein, switch, weighted_sum
 
 RECEPTORS = ("FLT3A_surface", "FLT3B_surface", "KIT", "AXL", "CXCR4", "CSF2R", "IL3R")
+PHOSPHOSITES = {"AKT": "s473", "GSK3B": "s9", "TSC2": "t1462", "RSK": "s380", "S6K": "t389", "S6": "s235"}
 
 
 def species(builder: ModelBuilder) -> None:
@@ -25,7 +26,7 @@ def species(builder: ModelBuilder) -> None:
     builder.initial(pi3k(place="cytosol", drug="none"), "amount_PI3K_total")
     builder.observable("total_PI3K", pi3k())
     builder.observable("PIP3_amount", builder.monomer("PIP3")())
-    for name, site in (("AKT", "s473"), ("GSK3B", "s9"), ("TSC2", "t1462"), ("RSK", "s380"), ("S6K", "t389"), ("S6", "s235")):
+    for name, site in PHOSPHOSITES.items():
         phosphoprotein(builder, name, site)
     mtorc1 = builder.monomer("MTORC1", activity=["off", "on"], drug=["none", "bound"])
     builder.initial(mtorc1(activity="off", drug="none"), "amount_MTORC1_total")

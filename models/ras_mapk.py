@@ -3,14 +3,14 @@
 In: phosphorylated receptors, `pS6K`; monomers DRUG1 to DRUG4.
 Out: observables `pSHP2`, `RASgtp`, `pMEK`, `pERK`, `pSOS`, `pRAF`, `DUSP6`, `SPRY`.
 
-`SHP2` is PTPN11 with GAB2, `SOS` SOS1 and SOS2, `RAS` HRAS, KRAS and NRAS, `RAF` BRAF and RAF1, `MEK` MAP2K1 and MAP2K2
-(S217 and S221 in one step), `ERK` MAPK1 and MAPK3 (neither, one or both of T202 and Y204; `pERK` is both), `DUSP6` DUSP4
-and DUSP6, `SPRY` SPRY2 and SPRY4.
+`SHP2` is PTPN11 with GAB2, `SOS` SOS1 and SOS2, `RAS` HRAS, KRAS and NRAS, `RAF` BRAF and RAF1, `MEK` MAP2K1 and
+MAP2K2 (S217 and S221 in one step), `ERK` MAPK1 and MAPK3 (neither, one or both of T202 and Y204; `pERK` is both),
+`DUSP6` DUSP4 and DUSP6, `SPRY` SPRY2 and SPRY4.
 
-From the membrane to RAS. Every receptor, and an input that needs no receptor of the model (serum, autocrine), is heard
-as one weighted sum. It phosphorylates SHP2, and brings SOS, bound to GRB2, to the membrane, the more so the more SHP2 is
-phosphorylated and the less S6K is (one lumped term for the brake of PI3K and mTORC1 on RAS). SOS loads RAS; NF1 and
-other GAPs unload it. A mutant RAS is loaded alike, but deaf to the GAPs.
+From the membrane to RAS. Every receptor, and an input that needs no receptor of the model (serum, autocrine), is
+heard as one weighted sum. It phosphorylates SHP2, and brings SOS, bound to GRB2, to the membrane, the more so the more
+SHP2 is phosphorylated and the less S6K is (one lumped term for the brake of PI3K and mTORC1 on RAS). SOS loads RAS; NF1
+and other GAPs unload it. A mutant RAS is loaded alike, but deaf to the GAPs.
 
 From RAS to ERK. RAF binds RAS-GTP, which is then out of reach of the GAPs, and dimerises only when both protomers are
 on RAS-GTP; each protomer of a dimer phosphorylates MEK. (BRAF V600E needs neither; it is there for comparison with
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from pysb import ANY
 
-from .building import Module, ModelBuilder
+from .building import ModelBuilder, Module
 from .motifs import (
     catalyse,
     convert,
@@ -126,11 +126,11 @@ def _load_ras(builder: ModelBuilder) -> None:
     gdp, gtp = ras(nucleotide="gdp"), ras(nucleotide="gtp")
     sos = builder["SOS"](place="membrane")
     catalyse(builder, "load_RAS_SOS", sos, gdp, gtp, builder.parameter("load_RAS_SOS_kcat"))
-    gdp, gtp = gdp(gap="sensitive"), gtp(gap="sensitive")
-    catalyse(builder, "hydrolyse_RASgtp_NF1", builder["NF1"](), gtp, gdp, builder.parameter("hydrolyse_RASgtp_NF1_kcat"))
-    convert(builder, "hydrolyse_RASgtp_GAP", gtp, gdp, builder.parameter("hydrolyse_RASgtp_GAP_rate"))
-    gdp, gtp = ras(nucleotide="gdp", gap="insensitive"), ras(nucleotide="gtp", gap="insensitive")
-    convert(builder, "hydrolyse_mutantRASgtp", gtp, gdp, builder.parameter("hydrolyse_mutantRASgtp_rate"))
+    normal, mutant = ((gtp(gap=gap), gdp(gap=gap)) for gap in ("sensitive", "insensitive"))
+    nf1, kcat = builder["NF1"](), builder.parameter("hydrolyse_RASgtp_NF1_kcat")
+    catalyse(builder, "hydrolyse_RASgtp_NF1", nf1, *normal, kcat)
+    convert(builder, "hydrolyse_RASgtp_GAP", *normal, builder.parameter("hydrolyse_RASgtp_GAP_rate"))
+    convert(builder, "hydrolyse_mutantRASgtp", *mutant, builder.parameter("hydrolyse_mutantRASgtp_rate"))
 
 
 def _activate_raf(builder: ModelBuilder) -> None:
@@ -140,9 +140,7 @@ def _activate_raf(builder: ModelBuilder) -> None:
     koff_p = builder.expression("bind_pRAF_RASgtp_koff", koff * builder.parameter("bind_pRAF_RASgtp_kd_factor"))
     for s, rate in (("u", koff), ("p", koff_p)):
         free = ras(raf=None, nucleotide="gtp") + raf(ras=None, raf=None, s=s)
-        builder.rule(
-            f"bind_RAF_RASgtp_{s}", free | ras(raf=1, nucleotide="gtp") % raf(ras=1, raf=None, s=s), kon, rate
-        )
+        builder.rule(f"bind_RAF_RASgtp_{s}", free | ras(raf=1, nucleotide="gtp") % raf(ras=1, raf=None, s=s), kon, rate)
     pairing = builder.parameter("dimerise_RAF_kon")
     parting = builder.expression("dimerise_RAF_koff", pairing * builder.parameter("dimerise_RAF_kd"))
     factor = builder.parameter("dimerise_pRAF_kd_factor")
@@ -159,8 +157,9 @@ def _phosphorylate_mek(builder: ModelBuilder) -> None:
     factor = drug_mean(builder, "MEK", "residual")
     inhibited = builder.expression("phosphorylate_inhibitedMEK_RAF_kcat", kcat * factor)
     for name, raf in (("RAF", builder["RAF"](raf=ANY)), ("BRAFV600E", builder["BRAFV600E"]())):
-        for drug, rate in (("none", kcat), ("bound", inhibited)):
-            catalyse(builder, f"phosphorylate_MEK_{name}_{drug}", raf, mek(drug=drug, s="u"), mek(drug=drug, s="p"), rate)
+        for pocket, rate in (("none", kcat), ("bound", inhibited)):
+            before, after = mek(drug=pocket, s="u"), mek(drug=pocket, s="p")
+            catalyse(builder, f"phosphorylate_MEK_{name}_{pocket}", raf, before, after, rate)
     convert(builder, "dephosphorylate_MEK", mek(s="p"), mek(s="u"), builder.parameter("dephosphorylate_MEK_rate"))
 
 

@@ -10,7 +10,7 @@ keeps away.
 
 from __future__ import annotations
 
-from .building import Module, ModelBuilder
+from .building import ModelBuilder, Module
 from .motifs import bind_clamped, occupy_pocket, receptor_rules, receptor_species
 
 KINASES = {"FGFR1": "FGF2", "KIT": "SCF", "AXL": "GAS6"}

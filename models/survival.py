@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import sympy
 
-from .building import Module, ModelBuilder
+from .building import ModelBuilder, Module
 from .motifs import express, gene, phosphoprotein, switch
 
 

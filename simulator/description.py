@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from . import diagrams
-from .diagrams import Curve, Group, Module, folded, groups_of
+from .diagrams import Curve, Group, Module, folded, groups_of, together
 from .listing import NOT_BOUND, UNKNOWN, entry
 from .plots import save
 from .report import Cell, Section, write_report
@@ -138,10 +138,13 @@ def _with_source(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, pd.D
 
 
 def evidence(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return how many rows of each table rest on what."""
+    """Return how many rows of each table rest on what; parameters that differ only in a slot are one row."""
     import pandas as pd
 
     counts = {name: Counter(map(kind_of, frame.source)) for name, frame in _with_source(tables)}
+    counts["parameters"] = Counter()
+    for (source, _, _), alike in tables["parameters"].groupby(["source", "value", "note"], sort=False):
+        counts["parameters"][kind_of(source)] += len(folded(alike.name))
     return pd.DataFrame(
         [{"table": name, "rows": sum(c.values()), **{kind: c[kind] for kind in KINDS}} for name, c in counts.items()]
     )
@@ -230,17 +233,18 @@ def exposures(exposure: pd.DataFrame) -> pd.DataFrame:
     """Return what is known of each drug in patients, one row per drug; `unknown` stays `unknown`."""
     import pandas as pd
 
-    wide = exposure.assign(
-        what=[f"{q.replace('_', ' ')}{_bracketed(u)}" for q, u in zip(exposure.quantity, exposure.unit, strict=True)]
-    ).pivot(index="drug", columns="what", values="value")
-    wide = wide.loc[list(dict.fromkeys(exposure.drug)), :].reset_index()
-    wide.columns.name = None
-    cells = wide.map(lambda v: Cell(UNKNOWN, UNKNOWN) if pd.isna(v) or v == UNKNOWN else str(v))
-    return cells[["drug", *(c for c in wide.columns if c != "drug")]]
+    units = dict(zip(exposure.quantity, exposure.unit, strict=True))
+    values = {(row.drug, row.quantity): row.value for row in exposure.itertuples(index=False)}
 
+    def cell(drug: str, quantity: str) -> Cell:
+        value = values.get((drug, quantity), UNKNOWN)
+        return Cell(value, UNKNOWN if value == UNKNOWN else "")
 
-def _bracketed(unit: str) -> str:
-    return f" ({unit})" if unit not in PLAIN else ""
+    headings = {q: q.replace("_", " ") + (f" ({u})" if u not in PLAIN else "") for q, u in units.items()}
+    return pd.DataFrame([
+        {"drug": drug, **{heading: cell(drug, q) for q, heading in headings.items()}}
+        for drug in dict.fromkeys(exposure.drug)
+    ])  # fmt: skip
 
 
 # ---- text -------------------------------------------------------------------------------------------------------
@@ -259,7 +263,7 @@ def text(description: Description) -> str:
         if module.pockets:
             lines += _indented(f"drugs bind: {', '.join(folded(module.pockets))}")
     lines += _heading("Size of the network")
-    rows = [(g.module, str(len(g.species)), str(g.n_reactions), g.label) for g in description.groups]
+    rows = [(g.module, str(len(g.species)), str(len(g.reactions)), g.label) for g in description.groups]
     rows.append(("all", str(len(network.species)), str(len(network.reactions)), ""))
     lines += _aligned([("module", "species", "reactions", "made of"), *rows])
     for kind, title in NOTES.items():
@@ -336,7 +340,15 @@ def _number(value: float) -> str:
     return "no number" if np.isnan(value) else f"{value:.3g}"
 
 
+def _digits(value: float) -> str:
+    """Return two digits, without an exponent where a person would write none."""
+    rounded = float(f"{value:.2g}")
+    return np.format_float_positional(rounded, trim="-") if 1e-3 <= rounded < 1e5 else f"{rounded:g}"
+
+
 def _expected(finding: Finding) -> str:
+    if np.isinf(finding.upper) and finding.lower <= 0:
+        return "any"
     if np.isinf(finding.upper):
         return f"at least {finding.lower:.3g}"
     if np.isinf(finding.lower):
@@ -401,14 +413,16 @@ def write_page(folder: Path, description: Description) -> Path:
         *_assumption_sections(description),
         _reference_section(description),
     ]
-    return write_report(folder / PAGE, f"The model {description.name}", sections, contents=True)
+    return write_report(
+        folder / PAGE, f"The model {description.name}: what it holds, shows and leaves open", sections, contents=True
+    )
 
 
 def _short_section(description: Description) -> Section:
     words = [_in_short(description), f"Written by residuum {description.version}; network {description.network.hash}."]
     if description.missed:
         words.append(f"Not reproduced: {', '.join(shown.id for shown in description.missed)}; the reasons stand below.")
-    words.append(f"A number rests on {', '.join(f'{words} ({kind})' for kind, words in KINDS.items())}.")
+    words.append(f"What a number rests on: {'; '.join(f'{kind}, {words}' for kind, words in KINDS.items())}.")
     counts = evidence(description.tables)
     return Section("In short", words, (), [("Rows of each table by what they rest on", counts)])
 
@@ -418,19 +432,23 @@ def _network_sections(folder: Path, description: Description) -> Iterator[Sectio
 
     modules, network, groups = description.modules, description.network, description.groups
     read_outs = description.tables["readouts"].readout
-    n_species, n_reactions = (Counter[str](), Counter[str]())
-    for group in groups:
-        n_species[group.module] += len(group.species)
-        n_reactions[group.module] += group.n_reactions
-    outline = pd.DataFrame([
-        {"module": m.name, "what it holds": m.title, "hears": ", ".join(folded(m.inputs)) or "–",
-         "tells": ", ".join(folded(m.outputs)) or "–", "drugs bind": ", ".join(folded(m.pockets)) or "–", "species": n_species[m.name],
-         "reactions": n_reactions[m.name], "parameters": len(m.parameters)}
+    made_of = {m.name: together([g for g in groups if g.module == m.name], m.name) for m in modules}
+    rows = [
+        {
+            "module": m.name,
+            "what it holds": m.title,
+            "hears": _listed(m.inputs),
+            "tells": _listed(m.outputs),
+            "drugs bind": _listed(m.pockets),
+            "species": len(made_of[m.name].species),
+            "reactions": len(made_of[m.name].reactions),
+            "parameters": len(m.parameters),
+        }
         for m in modules
-    ])  # fmt: skip
+    ]
     caption = "Modules (boxes) and the signals that pass their borders; no complex passes one."
     figure = _both(diagrams.module_figure(modules, read_outs), folder / "modules.png")
-    yield Section("Modules", (), [(caption, figure)], [("Modules", outline)])
+    yield Section("Modules", (), [(caption, figure)], [("Modules", pd.DataFrame(rows))])
     figures = [
         ("Every species (dot) and what reactions turn into what (lines). Within a group, distance is the number of "
          "reactions between two states. What a reaction leaves as it was, an enzyme or a clamped drug, has no line.",
@@ -438,13 +456,18 @@ def _network_sections(folder: Path, description: Description) -> Iterator[Sectio
         ("Species, and reactions that change them, by what they are made of.",
          save(diagrams.sizes_figure(groups), folder / "sizes.png")),
     ]  # fmt: skip
-    sizes = pd.DataFrame([
-        {"module": g.module, "made of": g.label, "species": len(g.species), "reactions": g.n_reactions} for g in groups
-    ])  # fmt: skip
-    words = f"{len(network.species)} species and {len(network.reactions)} reactions. A complex counts with all its parts."
+    size_rows = [(g.module, g.label, len(g.species), len(g.reactions)) for g in groups]
+    sizes = pd.DataFrame(size_rows, columns=["module", "made of", "species", "reactions"])
+    words = (
+        f"{len(network.species)} species and {len(network.reactions)} reactions. A complex counts with all its parts."
+    )
     yield Section("The reaction network", [words], figures, [("Sizes", sizes)])
     for kind, title in NOTES.items():
-        yield Section(title, (), (), [("", pd.DataFrame(_notes(description, kind), columns=["what", "why"]))])
+        yield Section(title, (), (), [("", pd.DataFrame(_notes(description, kind), columns=["what", "how it stands"]))])
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(folded(names)) or "–"
 
 
 def _both(figure: Figure, path: Path) -> Path:
@@ -501,7 +524,10 @@ def _drug_sections(folder: Path, description: Description) -> Iterator[Section]:
         kd_nM=[Cell(v, UNKNOWN) if v == UNKNOWN else v for v in drugs.kd_nM],
         source=[_source(s, description) for s in drugs.source],
     ).rename(columns=lambda name: name.replace("_", " "))
-    caption = "Dissociation constants that the model uses (nM): measured value times the shift from assay to cell."
+    caption = (
+        "Dissociation constants that the model uses (nM): measured value times the shift from assay to cell. In "
+        "brackets the value of the wild type, which the mutant takes over, times its factor in the table of alleles."
+    )
     sources = exposure.assign(source=[_source(s, description) for s in exposure.source])
     yield Section("Drugs", words, [(caption, figure)], [
         ("Exposure in patients", exposures(exposure)), ("Every affinity with its source", rows),
@@ -511,9 +537,7 @@ def _drug_sections(folder: Path, description: Description) -> Iterator[Section]:
 
 def _context_sections(description: Description) -> Iterator[Section]:
     contexts, readouts = description.tables["contexts"], description.tables["readouts"]
-    tables = [
-        (f"{str(kind).capitalize()}: values", _wide(rows)) for kind, rows in contexts.groupby("kind", sort=False)
-    ]
+    tables = [(f"{str(kind).capitalize()}: values", _wide(rows)) for kind, rows in contexts.groupby("kind", sort=False)]
     sources = contexts.assign(source=[_source(s, description) for s in contexts.source])
     words = "A context is a cell, or cell+stroma; every cell goes with every stroma. A stroma sets what it lists."
     yield Section("Contexts", [words], (), [*tables, ("Every value with its source", sources)])
@@ -535,11 +559,12 @@ def _wide(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _parameter_sections(description: Description) -> Iterator[Section]:
     frame, homes = description.tables["parameters"], _homes(description)
-    counts = Counter(map(kind_of, frame.source))
+    (counts,) = (row for row in evidence(description.tables).to_dict("records") if row["table"] == "parameters")
+    resting = ", ".join(f"{counts[kind]} rest on {words}" for kind, words in KINDS.items())
     words = [
-        f"{len(frame)} parameters: " + ", ".join(f"{counts[kind]} rest on {words}" for kind, words in KINDS.items()) + ".",
+        f"{len(frame)} parameters; {counts['rows']} if those that differ only in a slot are one, of which {resting}.",
         "The nominal value is the median of the prior; the prior is normal in log10 with the spread given, and the "
-        "range holds 90 % of it. `fixed`: not to be fitted. `by context`: the value shown is that of the reference.",
+        "range holds 90 % of it. Fixed: not to be fitted. By context: the value shown is that of the reference.",
     ]  # fmt: skip
     by_module = frame.assign(home=[homes.get(name, "not used by any module") for name in frame.name])
     order = [*(m.name for m in description.modules), "not used by any module"]
@@ -556,7 +581,7 @@ def _parameters(rows: pd.DataFrame, description: Description) -> pd.DataFrame:
 
     def prior(value: float, sd: float) -> str:
         fold = 10 ** (SD_90 * sd)
-        return f"{value / fold:.2g} to {value * fold:.2g}" if sd and value else "fixed" if not sd else "0"
+        return f"{_digits(value / fold)} to {_digits(value * fold)}" if sd and value else "fixed" if not sd else "0"
 
     return pd.DataFrame([
         {"parameter": row.name, "value": f"{row.value:.4g}" + " (by context)" * bool(row.set_by_context),
@@ -583,11 +608,11 @@ def _assumption_sections(description: Description) -> Iterator[Section]:
     import pandas as pd
 
     listed = assumptions(description)
-    tables = [
-        (part, pd.DataFrame(rows, columns=["what", "value", "reason"])) for part, rows in listed.items() if rows
-    ]
+    tables = [(part, pd.DataFrame(rows, columns=["what", "value", "reason"])) for part, rows in listed.items() if rows]
     n = sum(map(len, listed.values()))
-    words = f"Every number that is assumed or unchecked, with its reason; alike rows of several slots are one. {n} in all."
+    words = (
+        f"Every number that is assumed or unchecked, with its reason; alike rows of several slots are one. {n} in all."
+    )
     yield Section("Assumptions", [words], (), tables)
 
 
@@ -595,8 +620,11 @@ def _reference_section(description: Description) -> Section:
     import pandas as pd
 
     rows = [
-        {"key": row.key, "publication": Cell(row.citation, "", ((row.doi, f"https://doi.org/{row.doi}"),) if row.doi else ()),
-         "note": row.note}
+        {"key": row.key, "publication": Cell(row.citation, "", _doi_link(row.doi)), "note": row.note}
         for row in description.tables["references"].itertuples(index=False)
-    ]  # fmt: skip
+    ]
     return Section("References", (), (), [("Publications cited", pd.DataFrame(rows))])
+
+
+def _doi_link(doi: str) -> tuple[tuple[str, str], ...]:
+    return ((doi, f"https://doi.org/{doi}"),) if doi else ()

@@ -1,4 +1,4 @@
-"""Figures of a model: its modules, its reaction network, affinities of drugs, behaviours; data and an axis in, the axis out.
+"""Figures of a model: modules, reaction network, affinities, behaviours; data and an axis in, the axis out.
 
 What is not known is hatched, never blank. Sizes are in inches, so that text fits its box whatever the model.
 """
@@ -216,8 +216,8 @@ class Group:
 
     monomers: tuple[str, ...]
     species: tuple[int, ...]
-    n_reactions: int
-    """Reactions that change an amount of the group."""
+    reactions: tuple[int, ...]
+    """Those that change an amount of the group."""
     module: str = ""
 
     @property
@@ -246,16 +246,16 @@ def groups_of(network: ReactionNetwork, modules: Sequence[Module] = ()) -> list[
         key = root(found[0])
         members.setdefault(alike if n_alike[alike := _SLOT.sub("#", key)] > 2 and n_of[key] == 1 else key, []).append(i)
     of_species = {i: key for key, species in members.items() for i in species}
-    n_reactions = dict.fromkeys(members, 0)
-    for reaction in network.reactions:
+    changing: dict[str, list[int]] = {key: [] for key in members}
+    for r, reaction in enumerate(network.reactions):
         used, made = _used_and_made(reaction)
         for key in {of_species[i] for i in (*used, *made)}:
-            n_reactions[key] += 1
+            changing[key].append(r)
     groups = []
     for key, species in members.items():
         names = tuple(dict.fromkeys(name for i in species for name in monomers[i]))
         rank, module = order.get(names[0], (len(modules), ""))
-        groups.append((rank, Group(names, tuple(species), n_reactions[key], module)))
+        groups.append((rank, Group(names, tuple(species), tuple(changing[key]), module)))
     return [group for _, group in sorted(groups, key=lambda pair: pair[0])]
 
 
@@ -282,7 +282,9 @@ def network_map(network: ReactionNetwork, groups: Sequence[Group], ax: Axes, wid
     boxes, height = _packed(groups, width)
     xy = np.zeros((len(network.species), 2))
     links = sorted({pair for r in network.reactions for pair in product(*_used_and_made(r))})
-    colours = {module: PALETTE[k % (len(PALETTE) - 1)] for k, module in enumerate(dict.fromkeys(g.module for g in groups))}
+    colours = {
+        module: PALETTE[k % (len(PALETTE) - 1)] for k, module in enumerate(dict.fromkeys(g.module for g in groups))
+    }
     for module, (x, y, w, h), _ in boxes:
         ax.add_patch(FancyBboxPatch((x, y), w, h, boxstyle="round,pad=0,rounding_size=0.08", facecolor=PALE,
                                     edgecolor=colours[module], linewidth=1.0, zorder=0))  # fmt: skip
@@ -294,7 +296,7 @@ def network_map(network: ReactionNetwork, groups: Sequence[Group], ax: Axes, wid
             count = f" ({len(own)})" if len(own) > 1 else ""
             below = xy[own, 1].max() + 0.13
             ax.text(x, below, group.label + count, fontsize=7, ha="center", va="center", zorder=4)
-            ax.scatter(*xy[own].T, s=9, color=colours[group.module], linewidths=0, zorder=3)
+            ax.scatter(xy[own, 0], xy[own, 1], s=9, color=colours[group.module], linewidths=0, zorder=3)
     segments = [(xy[a], xy[b]) for a, b in links]
     ax.add_collection(LineCollection(segments, colors="#555555", linewidths=0.4, alpha=0.5, zorder=2))
     ax.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
@@ -374,25 +376,31 @@ def _first_places(apart: Float) -> Float:
 
 def sizes_figure(groups: Sequence[Group], smallest: int = 3) -> Figure:
     """Return bars of species and of reactions per group, largest above; those of few species are one bar."""
-    ranked = sorted(groups, key=lambda g: (len(g.species) >= smallest, len(g.species), g.n_reactions))
+    ranked = sorted(groups, key=lambda g: (len(g.species) >= smallest, len(g.species), len(g.reactions)))
     few = [g for g in ranked if len(g.species) < smallest]
     if len(few) > 1:
-        together = Group((f"{len(few)} others, at most {smallest - 1} species each",),
-                         tuple(i for g in few for i in g.species), sum(g.n_reactions for g in few))  # fmt: skip
-        ranked = [together, *ranked[len(few) :]]
+        label = f"{len(few)} others, at most {smallest - 1} species each"
+        ranked = [together(few, label), *ranked[len(few) :]]
     figure, axes = new_figure(2, 1, width=4.2, height=0.8 + 0.17 * len(ranked), sharey=True)
     for ax, name, values, colour in (
         (axes[0, 0], "species", [len(g.species) for g in ranked], PALETTE[0]),
-        (axes[0, 1], "reactions", [g.n_reactions for g in ranked], PALETTE[1]),
+        (axes[0, 1], "reactions", [len(g.reactions) for g in ranked], PALETTE[1]),
     ):
         bars = ax.barh(range(len(ranked)), values, color=colour, height=0.7)
         ax.bar_label(bars, fontsize=7, padding=2)
-        ax.set_xlabel(name)
+        ax.set_xlabel(name, fontsize=9)
+        ax.tick_params(labelsize=8)
         ax.margins(x=0.14, y=0.01)
         ax.spines[["top", "right"]].set_visible(False)
-    axes[0, 0].set_yticks(range(len(ranked)), [textwrap.shorten(g.label, 42, placeholder=" …") for g in ranked],
-                          fontsize=7)  # fmt: skip
+    labels = [textwrap.shorten(g.label, 42, placeholder=" …") for g in ranked]
+    axes[0, 0].set_yticks(range(len(ranked)), labels, fontsize=7)
     return figure
+
+
+def together(groups: Sequence[Group], label: str) -> Group:
+    """Return several groups as one; a reaction that changes two of them counts once."""
+    species = tuple(i for group in groups for i in group.species)
+    return Group((label,), species, tuple({r for group in groups for r in group.reactions}))
 
 
 # ---- drugs ------------------------------------------------------------------------------------------------------
@@ -400,7 +408,8 @@ def sizes_figure(groups: Sequence[Group], smallest: int = 3) -> Figure:
 
 def affinity_figure(kd: pd.DataFrame, own: pd.DataFrame) -> Figure:
     """Return the map of dissociation constants on a page of the size that it needs."""
-    figure, axes = new_figure(1, 1, width=1.9 + 0.55 * kd.shape[1], height=1.5 + 0.27 * kd.shape[0])
+    figure, axes = new_figure(1, 1, width=max(7.5, 1.9 + 0.55 * kd.shape[1]),
+                              height=1.8 + 0.27 * kd.shape[0])  # fmt: skip
     affinity_map(kd, own, axes[0, 0])
     return figure
 
@@ -437,7 +446,7 @@ def affinity_map(kd: pd.DataFrame, own: pd.DataFrame, ax: Axes) -> Axes:
     bar.set_label("dissociation constant in the cell (nM)", fontsize=8)
     handles = [Patch(facecolor="white", edgecolor="#999999", hatch=UNKNOWN_HATCH, label="not known"),
                Patch(facecolor="white", edgecolor="#999999", label="known not to bind (above 10,000 nM)"),
-               Patch(alpha=0, label="(1.3)  as the wild type: no value of its own")]  # fmt: skip
+               Patch(alpha=0, label="(1.3)  taken over from the wild type")]  # fmt: skip
     ax.legend(handles=handles, fontsize=8, frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1.0))
     return ax
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ figure { margin: 1.2rem 0; } img { max-width: 100%; height: auto; } figcaption {
 th, td { border: 1px solid #ccc; padding: .25rem .6rem; text-align: right; }
 th { background: #f2f2f2; } td.text, th.text { text-align: left; }
 caption, summary { text-align: left; font-weight: 600; padding: .3rem 0; }
-td.text { min-width: 5rem; } summary { cursor: pointer; font-size: .9rem; }
+td.text { min-width: 4rem; } summary { cursor: pointer; font-size: .9rem; }
 .assumed { background: #fff3d6; } .unchecked { background: #ffe3d6; } .bad { background: #fbdcdc; font-weight: 600; }
 .unknown { background: repeating-linear-gradient(135deg, #eee 0 4px, #fff 4px 8px); }
 </style></head><body>
@@ -52,7 +52,7 @@ td.text { min-width: 5rem; } summary { cursor: pointer; font-size: .9rem; }
 """
 
 
-LONG = 30
+LONG = 35
 """A table with more rows than this may be opened and closed, and is closed at first."""
 
 
@@ -61,7 +61,8 @@ class Cell:
     """A cell of a table that is more than a number or text: set off by a mark, or with links after the text."""
 
     text: str
-    mark: Literal["", "assumed", "unchecked", "unknown", "bad"] = ""
+    mark: str = ""
+    """`assumed`, `unchecked`, `unknown` or `bad`."""
     links: tuple[tuple[str, str], ...] = ()
     """(words, address), the address empty where there is none."""
 

@@ -86,8 +86,8 @@ def test_b14_mutations_of_the_kinase_domain() -> None:
 
 @pytest.mark.xfail(
     strict=True,
-    reason="five minutes after EGF cobimetinib takes 2.5 times more, not 10: drug-bound MEK is no substrate and not let "
-    "go in minutes, and RAF of the model does not phosphorylate nearly all of the free MEK",
+    reason="five minutes after EGF cobimetinib takes 2.5 times more, not 10: MEK that holds the drug is no substrate "
+    "and does not let it go within minutes, and RAF of the model is far from phosphorylating all of the free MEK",
 )
 def test_b15_raf_and_mek_of_a_melanoma_cell() -> None:
     assert_reproduced("B15")

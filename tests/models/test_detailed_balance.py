@@ -34,7 +34,8 @@ def steps(reactions: Reactions, receptor: str, sites: tuple[str, ...]) -> dict[t
     amounts = reactions.initial_amounts(SETTING)
     amounts += 0.01  # the rates of dimerisation need partners
     constants: dict[tuple[int, int], float] = defaultdict(float)
-    of_kind = {i for i, s in enumerate(reactions.species) if s.startswith(f"{receptor}(") and all(x in s for x in sites)}
+    named = {i: s for i, s in enumerate(reactions.species) if s.startswith(f"{receptor}(")}
+    of_kind = {i for i, s in named.items() if all(site in s for site in sites)}
     doses = {i: amounts[i] for i, s in enumerate(reactions.species) if i not in of_kind}
     for k, reaction in zip(reactions.rate_constants(amounts, SETTING), reactions.network.reactions, strict=True):
         before = [i for i in reaction.reactants if i in of_kind]

@@ -13,12 +13,9 @@ from residuum.models import network_path, network_source_hash
 if TYPE_CHECKING:
     from .conftest import Reactions
 
-CONSERVED = [
-    f"total_{name}"
-    for name in (
-        "FGFR1", "KIT", "CXCR4", "CSF2R", "IL3R", "IL6R", "SRC", "STAT5", "STAT3", "SHP2", "GRB2", "SOS", "NF1", "RAS", "RAF", "MEK", "ERK", "PI3K", "AKT", "GSK3B", "TSC2", "RSK", "MTORC1", "S6K", "S6", "CEBPA", "CYP3A4"
-    )
-]
+RECEPTORS = "FGFR1 KIT CXCR4 CSF2R IL3R IL6R"
+SIGNALLING = "SRC STAT5 STAT3 SHP2 GRB2 SOS NF1 RAS RAF MEK ERK PI3K AKT GSK3B TSC2 RSK MTORC1 S6K S6 CEBPA"
+CONSERVED = [f"total_{name}" for name in f"{RECEPTORS} {SIGNALLING} CYP3A4".split()]
 MIN_SPECIES, MAX_SPECIES, MAX_REACTIONS = 250, 500, 5000
 
 
