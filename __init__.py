@@ -62,8 +62,8 @@ _SIMULATOR = (
 _FITTING = ("Fit", "Problem", "fit", "read_problem")
 
 __all__ = [
-    "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_model", "aml_modules", "aml_problem", "aml_tables",
-    "dose_matrix", "remove_drug", *_SIMULATOR, *_FITTING,
+    "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_model", "aml_modules", "aml_problem",
+    "aml_tables", "dose_matrix", "remove_drug", *_SIMULATOR, *_FITTING,
 ]  # fmt: skip
 
 

@@ -66,7 +66,8 @@ def main() -> None:
             if not hasattr(error, "format_message"):  # typer's errors of usage; where their class lives has changed
                 raise
             command = getattr(getattr(error, "ctx", None), "command_path", "residuum")
-            message = error.format_message().replace("Value error, ", "").rstrip(".")  # empty after a bare `residuum`, which has printed its help
+            message = error.format_message().rstrip(".")  # empty after a bare `residuum`, which has printed its help
+            message = message.replace("Value error, ", "")  # put before a choice that is none
             code = BAD_INPUT if message else 0
             if message:
                 _say(f"error: {message}; see {command} --help")

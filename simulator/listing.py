@@ -149,9 +149,7 @@ def _exposure(frame: pd.DataFrame, drug: str) -> str:
     return "in patients: " + "; ".join([*said, *([f"not known: {missing}"] if missing else [])])
 
 
-def _grouped(
-    frame: pd.DataFrame, by: str, headings: Mapping[str, str], about: Mapping[str, str] | None = None
-) -> str:
+def _grouped(frame: pd.DataFrame, by: str, headings: Mapping[str, str], about: Mapping[str, str] | None = None) -> str:
     """Return one block per value of the column `by`, begun with what is said about it; columns are aligned."""
     header, *lines = _columns(frame, headings)
     blocks, group = [header], None

@@ -15,7 +15,7 @@ CONTEXTS = ["blast-itd", "blast-itd+erk-stroma", "blast-wt", "blast-wt+erk-strom
 def matrix() -> xr.Dataset:
     drugs = {"gilteritinib": [0, 1, 100], "trametinib": [0, 30]}
     return residuum.dose_matrix(
-        residuum.aml_model(), drugs, CONTEXTS, ["pERK", "pSTAT5", "pFLT3"], [7200.0, 86_400.0]
+        residuum.aml_model(), drugs, CONTEXTS, ["pERK", "pSTAT5", "pFLT3", "survival_score"], [7200.0, 86_400.0]
     ).isel(member=0)
 
 
@@ -45,7 +45,7 @@ def test_off_stroma_the_flt3_inhibitor_alone_takes_pERK_of_itd_cells_and_some_re
 def test_on_stroma_pERK_stays_while_pFLT3_is_inhibited_until_a_mek_inhibitor_is_added(
     matrix: xr.Dataset, cell: str
 ) -> None:
-    """Directions of Yang et al. 2014: nine tenths of pFLT3 gone, half of pERK kept; at most 0.1, the floor of a blot."""
+    """Directions of Yang et al. 2014: nine tenths of pFLT3 gone, half of pERK kept; then a tenth, a blot's floor."""
     stroma = f"{cell}+erk-stroma"
     assert left(matrix, stroma, "pFLT3", 100, 0)[0] <= 0.1
     assert np.all(left(matrix, stroma, "pERK", 100, 0) >= 0.5)

@@ -333,7 +333,7 @@ def test_a_drug_of_ones_own_is_listed_with_what_its_empty_cells_stand_for(
     [
         (OWN.replace("type I", "type1"), "own.tsv, line 2, column binding: Unknown binding to FLT3 'type1'. Did you"),
         (OWN.replace("\t2", "\ttight"), "own.tsv, line 2, column kd_nM: 'tight'; expected nM above 0"),
-        (OWN.replace("mine", "Quizartinib"), "own.tsv, line 2, column drug: quizartinib exists already; choose another"),
+        (OWN.replace("mine", "Quizartinib"), "own.tsv, line 2, column drug: quizartinib exists already; choose"),
         (OWN + "mine\tFLT3\ttype I\t3\n", "own.tsv, line 3, column target: FLT3 of mine occurs twice; leave one row"),
     ],
 )
