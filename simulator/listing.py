@@ -6,7 +6,7 @@ import re
 import shutil
 import textwrap
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 NOT_BOUND, UNKNOWN = ">10000", "unknown"
 NAMES = "name"
 """The unit of what is one or several names instead of a number."""
+NONE = "none"
+"""Of a readout that is no phosphosite, or of no one protein."""
 WILD_TYPE = "wt"
 EXPOSURE = {
     "clinical_total": ("highest in plasma", 1.0, " nM"),
@@ -34,7 +36,7 @@ def overview(tables: Mapping[str, pd.DataFrame]) -> str:
             name: ", ".join(_signals(quantities)) for name, quantities in stromas.items()
         },
         "drugs (--drug)": _drugs(tables["drugs"]),
-        "readouts (--readout)": {r.readout: f"{r.protein}: {r.site}" for r in tables["readouts"].itertuples()},
+        "readouts (--readout)": {r.readout: _readout(r) for r in tables["readouts"].itertuples()},
     }
     lines = []
     for title, entries in parts.items():
@@ -53,8 +55,7 @@ def full(kind: str, tables: Mapping[str, pd.DataFrame]) -> str:
     frame = tables[kind]
     if kind == "readouts":
         entries = {
-            r.readout: f"{r.protein}: {r.site}. Assay: {r.assay}. Source: {r.source}. {r.note}"
-            for r in frame.itertuples()
+            r.readout: f"{_readout(r)}. Assay: {r.assay}. Source: {r.source}. {r.note}" for r in frame.itertuples()
         }
         return "\n".join(line for name, text in entries.items() for line in (name, *_wrapped(text, "    ")))
     if kind == "contexts":
@@ -110,6 +111,14 @@ def _signals(quantities: Mapping[str, str]) -> list[str]:
         for pattern, words in patterns.items()
         if (found := re.fullmatch(pattern, name)) and float(value)
     ]
+
+
+def _readout(row: Any) -> str:
+    """Return what is read out: `MAP2K1 and MAP2K2: S217/S221`, `PIM1 (protein)`, or what a score is."""
+    if row.protein == NONE:
+        return f"{row.assay.removeprefix(f'{NONE}: ')}, {row.source}"
+    site = row.site.removeprefix(NONE)
+    return row.protein + (f": {site}" if site == row.site else site)
 
 
 def _named(frame: pd.DataFrame) -> pd.DataFrame:

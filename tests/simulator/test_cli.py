@@ -540,6 +540,7 @@ def test_the_overview_says_what_contexts_drugs_and_readouts_are(capsys: pytest.C
     assert "blast-itd primary AML blast; FLT3 ITD and wild type; FL 0.014 nM" in text
     assert "--context CELL+STROMA" in text and "erk-stroma FL 0.09 nM, FGF2 0.58 nM" in text
     assert "trametinib MEK (allosteric)" in text and "pMEK MAP2K1 and MAP2K2: S217/S221" in text
+    assert "PIM1 PIM1 (protein)" in text and "survival_score a score from 0 to 1, assumed" in text
 
 
 def test_the_list_of_drugs_says_what_is_free_in_patients_and_what_is_not_known(
