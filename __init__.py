@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -61,8 +62,8 @@ _SIMULATOR = (
 _FITTING = ("Fit", "Problem", "fit", "read_problem")
 
 __all__ = [
-    "__version__", "aml_behaviours", "aml_conditions", "aml_model", "aml_modules", "aml_problem", "aml_tables",
-    "dose_matrix", *_SIMULATOR, *_FITTING,
+    "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_model", "aml_modules", "aml_problem",
+    "aml_tables", "dose_matrix", "remove_drug", *_SIMULATOR, *_FITTING,
 ]  # fmt: skip
 
 
@@ -123,6 +124,38 @@ def aml_conditions(
     rows = {context: values | changed | given for context, values in _aml_contexts(contexts, tuple(doses)).items()}
     before = (Segment(-math.inf, 0.0, dict.fromkeys(given, 0.0)),) if equilibrate else ()
     return Conditions.from_rows(aml_model(), rows, before)
+
+
+def add_drugs(path: str | PathLike[str]) -> tuple[str, ...]:
+    """Make the drugs of a table of your own known to the shipped model, until this process ends; return their names.
+
+    A drug is one row per target, tab-separated under a header. `drug`, `target`, `kd_nM` (a number, `>10000` or
+    `unknown`) and, for FLT3, `binding` (`type I` or `type II`) must be there; the other columns are those of
+    `aml_tables()["drugs"]`. Targets without a row are unknown and treated as not bound. All rows are taken or none.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be used; names file, line, column and remedy.
+    """
+    from . import models
+
+    with _model_names():
+        return models.drugs.add(path)
+
+
+def remove_drug(name: str) -> None:
+    """Forget a drug that `add_drugs` made known, so that a changed table can be added.
+
+    Raises
+    ------
+    UnknownNameError
+        If no such drug was added; the shipped ones stay.
+    """
+    from . import models
+
+    with _model_names():
+        models.drugs.remove(name)
 
 
 def dose_matrix(
@@ -230,12 +263,13 @@ def aml_tables() -> dict[str, pd.DataFrame]:
         for row in models.tables.read(file, (kind, *models.tables.QUANTITY_COLUMNS))
     ]
     behaviours = [
-        {"id": b.id, "statement": b.statement, "tolerance": b.tolerance, "publications": " ".join(b.source)}
+        {"id": b.id, "statement": b.statement, "tolerance": b.tolerance, "publications": " ".join(b.source),
+         "tuned": b.tuned}
         for b in models.behaviours.BEHAVIOURS
-    ]
+    ]  # fmt: skip
     return {
         "contexts": pd.DataFrame(contexts),
-        "drugs": pd.DataFrame(models.tables.read(models.drugs.FILE, models.drugs.COLUMNS)),
+        "drugs": pd.DataFrame(models.drugs.cells()),
         "exposure": pd.DataFrame(models.tables.read(models.drugs.EXPOSURE_FILE, models.drugs.EXPOSURE_COLUMNS)),
         "readouts": pd.DataFrame(readouts),
         "parameters": pd.DataFrame([dataclasses.asdict(row) for row in models.parameters.table()]),
@@ -367,14 +401,17 @@ def _dose_parameters(drugs: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def _model_names() -> Iterator[None]:
-    """Turn the name errors of `models`, which stands alone, into those of the public surface."""
+    """Turn the errors of `models`, which stands alone, into those of the public surface."""
     from .models import UnknownNameError as InModels
-    from .simulator import UnknownNameError
+    from .models.drugs import DrugError
+    from .simulator import InputError, UnknownNameError
 
     try:
         yield
     except InModels as error:
         raise UnknownNameError(str(error)) from None
+    except DrugError as error:
+        raise InputError(str(error)) from None
 
 
 def __getattr__(name: str) -> Any:

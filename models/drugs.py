@@ -126,6 +126,11 @@ def table() -> tuple[Affinity, ...]:
     return (*_shipped(), *(row for rows in _added.values() for row in rows))
 
 
+def cells() -> list[dict[str, str]]:
+    """Return the rows of `table` as text, column -> cell, as they stand in the tables."""
+    return [*tables.read(FILE, COLUMNS), *(row for rows in _added_cells.values() for row in rows)]
+
+
 def names() -> tuple[str, ...]:
     """Return the names of all drugs."""
     return tuple(dict.fromkeys(row.drug for row in table()))
@@ -257,8 +262,9 @@ def add(path: str | PathLike[str]) -> tuple[str, ...]:
         If the file cannot be read or a cell cannot be used; names file, line, column and remedy.
     """
     drugs: dict[str, dict[str, Affinity]] = {}
+    given: dict[str, list[dict[str, str]]] = {}
     taken = {name.casefold(): name for name in names()}
-    for where, row in _read(Path(path)):
+    for where, row, cells in _read(Path(path)):
         if row.drug.casefold() in taken:
             raise DrugError(
                 f"{where}, column drug: {taken[row.drug.casefold()]} exists already; choose another name, "
@@ -267,9 +273,12 @@ def add(path: str | PathLike[str]) -> tuple[str, ...]:
         if row.target in drugs.setdefault(row.drug, {}):
             raise DrugError(f"{where}, column target: {row.target} of {row.drug} occurs twice; leave one row")
         drugs[row.drug][row.target] = row
+        filled = ("kon_per_nM_s", "cell_shift", "prior_log10_sd", "source") if row.kd is not None else ("source",)
+        given.setdefault(row.drug, []).append(cells | {c: cells[c] or DEFAULTS[c] for c in filled})
     if not drugs:
         raise DrugError(f"{fspath(path)}: no row under the header; give one row per drug and target")
     _added.update({drug: tuple(rows.values()) for drug, rows in drugs.items()})
+    _added_cells.update(given)
     return tuple(drugs)
 
 
@@ -282,14 +291,17 @@ def remove(drug: str) -> None:
         If no such drug was added; those of the shipped table stay.
     """
     del _added[checked("added drug", drug, _added)]
+    del _added_cells[drug]
 
 
 _added: dict[str, tuple[Affinity, ...]] = {}
+_added_cells: dict[str, list[dict[str, str]]] = {}
+"""The same rows as they stand in their tables, defaults filled in."""
 
 
 @cache
 def _shipped() -> tuple[Affinity, ...]:
-    return tuple(row for _, row in _read(tables.DATA / FILE))
+    return tuple(row for _, row, _ in _read(tables.DATA / FILE))
 
 
 def _rows(drug: str) -> dict[str, Affinity]:
@@ -355,8 +367,8 @@ def _exposures() -> dict[str, Exposure]:
 # Reading a drug table, shipped or a user's own.
 
 
-def _read(path: Path) -> Iterator[tuple[str, Affinity]]:
-    """Yield where each row stands ("own.tsv, line 3"), and the row."""
+def _read(path: Path) -> Iterator[tuple[str, Affinity, dict[str, str]]]:
+    """Yield where each row stands ("own.tsv, line 3"), the row, and its cells."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -371,7 +383,8 @@ def _read(path: Path) -> Iterator[tuple[str, Affinity]]:
         where = f"{path}, line {number}"
         if len(line) != len(header):
             raise DrugError(f"{where}: {len(line)} cells, expected {len(header)} as in the header, separated by tabs")
-        yield where, _affinity(where, {name: cell.strip() for name, cell in zip(header, line, strict=True)})
+        cells = dict.fromkeys(COLUMNS, "") | {name: cell.strip() for name, cell in zip(header, line, strict=True)}
+        yield where, _affinity(where, cells), cells
 
 
 def _check_header(path: Path, header: list[str]) -> None:

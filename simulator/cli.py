@@ -32,6 +32,8 @@ MISSING_PARTS, BAD_INPUT, FAILED_RUNS, INTERRUPTED = 1, 2, 3, 130
 CONTEXTS = ("blast-itd", "blast-itd+erk-stroma", "blast-wt", "blast-wt+erk-stroma")
 READOUTS = ("pERK", "pSTAT5", "pFLT3")
 MOST_RUNS = 2_000_000
+MOST_PANELS = 12
+"""Of a figure of time courses whose observables nobody chose."""
 BYTES_PER_NUMBER = 100
 """Of memory, for one number of a result and its row in the table; 85 were measured at the peak."""
 
@@ -65,6 +67,7 @@ def main() -> None:
                 raise
             command = getattr(getattr(error, "ctx", None), "command_path", "residuum")
             message = error.format_message().rstrip(".")  # empty after a bare `residuum`, which has printed its help
+            message = message.replace("Value error, ", "")  # put before a choice that is none
             code = BAD_INPUT if message else 0
             if message:
                 _say(f"error: {message}; see {command} --help")
@@ -101,6 +104,14 @@ ReadoutOption = Annotated[
         metavar="NAME",
         help="What is read out, as `residuum models` lists it; repeat for more. "
         f"Shipped model, if not given: {', '.join(READOUTS)}.",
+    ),
+]
+DrugTableOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--drug-table",
+        metavar="FILE",
+        help="Drugs of your own, one tab-separated row per target (README: A drug of your own); repeat for more.",
     ),
 ]
 RtolOption = Annotated[float, typer.Option(metavar="NUMBER", help="Relative tolerance of the integration.")]
@@ -144,7 +155,7 @@ def _drugs(texts: Sequence[str]) -> dict[str, list[float]]:
 
 
 def _readouts(names: Sequence[str] | None, compiled: CompiledModel) -> list[str]:
-    """Return the readouts of the shipped model; an unknown one is compared with the ten listed ones first."""
+    """Return the readouts of the shipped model; an unknown one is compared with the listed ones."""
     from .. import aml_tables
 
     chosen, listed = _distinct(names or READOUTS, "--readout"), list(aml_tables()["readouts"]["readout"])
@@ -152,6 +163,14 @@ def _readouts(names: Sequence[str] | None, compiled: CompiledModel) -> list[str]
         if name not in (*listed, *compiled.observables, *compiled.network.functions, *compiled.species):
             raise unknown_name("readout", name, listed)
     return chosen
+
+
+def _add_drugs(paths: Sequence[str] | None) -> None:
+    """Make the drugs of the user's own tables known to the shipped model."""
+    from .. import add_drugs
+
+    for path in _distinct(paths or (), "--drug-table"):
+        add_drugs(path)
 
 
 def _check_size(n_runs: int, n_times: int, n_readouts: int, n_parameters: int) -> None:
@@ -188,6 +207,7 @@ def simulate(
             help="`gilteritinib=30` (nM) or `=0.1uM`; drugs as `residuum models` lists them; repeat for more.",
         ),
     ] = None,
+    drug_table: DrugTableOption = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -219,6 +239,10 @@ def simulate(
     from .plots import courses_figure, save
     from .report import write_whole
 
+    if source != "aml" and (context or drug or drug_table):
+        raise InputError(
+            "--context, --drug and --drug-table belong to the shipped model; use --set NAME=NUMBER with your own"
+        )
     options = SolverOptions(rtol=rtol)
     t, settings = read_times(times), read_settings(set_ or [])
     table = None if out is None else read_file(out, "--out")
@@ -226,13 +250,12 @@ def simulate(
     compiled = aml_model() if source == "aml" else load_model(source)
     _check_settings(settings, compiled, shipped=source == "aml")
     if source == "aml":
+        _add_drugs(drug_table)
         names = _readouts(readout, compiled)
         conditions = _aml_conditions(context, drug, settings)
     else:
         from .. import Conditions
 
-        if context or drug:
-            raise InputError("--context and --drug belong to the shipped model; use --set NAME=NUMBER with your own")
         label = ", ".join(f"{name}={value:g}" for name, value in settings.items()) or "nominal"
         conditions = Conditions.from_rows(compiled, {label: settings})
         names = _distinct(readout or list(compiled.observables), "--readout")
@@ -254,7 +277,10 @@ def simulate(
     if figure is not None:
         amounts = {*compiled.network.observables, *compiled.species}
         units = {name: None if name in amounts else "" for name in names}
-        _say(f"wrote {save(courses_figure(result, units), figure)}")
+        shown = tuple(readout or names[:MOST_PANELS])
+        _say(f"wrote {save(courses_figure(result, units, shown), figure)}")
+        if len(shown) < len(names):
+            _say(f"note: the figure shows {len(shown)} of {len(names)} observables; choose others with --readout")
     if result.interrupted:
         _say(f"stopped: {np.count_nonzero(result.ok)} of {len(conditions)} runs done")
         raise typer.Exit(INTERRUPTED)
@@ -306,6 +332,7 @@ def matrix(
         ),
     ],
     context: ContextOption = None,
+    drug_table: DrugTableOption = None,
     readout: ReadoutOption = None,
     at: Annotated[
         str, typer.Option(metavar="TIMES", help="Times after the drugs are added; units s (if none), min, h, d.")
@@ -334,6 +361,7 @@ def matrix(
             f"the command matrix is for the shipped model, given {given.args[0]!r}; for a model of your own call "
             "residuum.dose_matrix in Python (README: Your own model)"
         )
+    _add_drugs(drug_table)
     _matrix_into(read_folder(out), _drugs(drug), _distinct(context or CONTEXTS, "--context"), readout, read_times(at),
                  reference, rtol, threads, _shown(progress))  # fmt: skip
 
@@ -382,6 +410,7 @@ class Listing(StrEnum):
 
     contexts = "contexts"
     drugs = "drugs"
+    exposure = "exposure"
     readouts = "readouts"
     parameters = "parameters"
     describe = "describe"
@@ -396,13 +425,14 @@ def models(
             "behaviours (about a minute). An overview if not given."
         ),
     ] = None,
+    drug_table: DrugTableOption = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print one kind as comma-separated values, complete.")] = False,
     out: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="With `describe`: folder for model.html and its figures.")
     ] = None,
     progress: ProgressOption = None,
 ) -> None:
-    """List contexts, drugs, readouts and parameters of the shipped model: the names that other commands take.
+    """List contexts, drugs, exposure of patients, readouts and parameters of the shipped model.
 
     For example
 
@@ -417,6 +447,7 @@ def models(
     from .. import aml_tables
     from .listing import full, overview
 
+    _add_drugs(drug_table)
     if csv and what in (None, Listing.describe):
         kinds = "|".join(kind for kind in Listing if kind != Listing.describe)
         raise InputError(f"--csv prints one kind: residuum models {kinds} --csv")
@@ -429,7 +460,7 @@ def models(
     if what is None:
         print(overview(tables))
     else:
-        print(tables[what].to_csv(index=False).rstrip("\n") if csv else full(what, tables[what]))
+        print(tables[what].to_csv(index=False).rstrip("\n") if csv else full(what, tables))
 
 
 @app.command()
@@ -549,8 +580,9 @@ def _behaviours(progress: bool) -> list[Shown]:
     with progress_bar(len(ids), "behaviours", shown=progress) as advance:
         for n, id_ in enumerate(ids, start=1):
             outcome = aml_behaviours([id_])[id_]
-            known = outcome.behaviour
-            shown.append(Shown(id_, known.statement, known.tolerance, known.source, outcome.findings, outcome.curves))
+            b = outcome.behaviour
+            found = outcome.findings, outcome.curves
+            shown.append(Shown(id_, b.statement, b.tolerance, b.source, b.tuned, *found))
             advance(n)
     return shown
 

@@ -69,6 +69,7 @@ class Shown:
     statement: str
     tolerance: str
     source: tuple[str, ...]
+    tuned: str
     findings: Sequence[Finding]
     curves: Sequence[Curve] = ()
 
@@ -281,6 +282,7 @@ def text(description: Description) -> str:
             mark = " " if finding.holds else "!"
             lines += _indented(f"{mark} {finding.quantity}: {_range(finding)}")
         lines += _indented(f"tolerance: {shown.tolerance} Source: {', '.join(shown.source)}.")
+        lines += _indented(f"chosen with it in view: {shown.tuned}.")
     lines += _heading("Contexts")
     contexts = tables["contexts"]
     for kind, rows_of in contexts.groupby("kind", sort=False):
@@ -503,7 +505,7 @@ def _behaviour_sections(folder: Path, description: Description) -> Iterator[Sect
              "verdict": _verdict_cell(f.holds, "within" if f.holds else "outside")}
             for f in shown.findings
         ])  # fmt: skip
-        words = [shown.statement, f"Tolerance: {shown.tolerance}"]
+        words = [shown.statement, f"Tolerance: {shown.tolerance}", f"Chosen with it in view: {shown.tuned}."]
         yield Section(f"{shown.id}: {_verdict(shown).lower()}", words, figures, [("Findings", table)], level=3)
 
 

@@ -201,7 +201,7 @@ def contour_figure(matrix: xr.Dataset, readout: str, *, level: float = 0.25, tim
         handles.append(Line2D([], [], color=colour, linestyle=line, label=context + note))
     _dose_ticks(ax, values, x_drug, y_drug)
     reference = "" if matrix.attrs.get("reference", "untreated") == "untreated" else f" of {reference_words(matrix)}"
-    ax.set_title(f"Doses that leave {level:.0%} of {readout}{reference} after {_duration(values)}", fontsize=9)
+    _headline(figure, f"Doses that leave {level:.0%} of {readout}{reference} after {_duration(values)}")
     ax.legend(handles=handles, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
     return figure
 
@@ -357,9 +357,11 @@ def time_course(
     return ax
 
 
-def courses_figure(result: Result, units: Mapping[str, str | None] | None = None) -> Figure:
-    """Return one panel per observable of a Result; `units` overrides that of amounts, by observable."""
-    names = result.observables
+def courses_figure(
+    result: Result, units: Mapping[str, str | None] | None = None, observables: Sequence[str] | None = None
+) -> Figure:
+    """Return one panel per observable of a Result, or per chosen one; `units` overrides that of amounts."""
+    names = result.observables if observables is None else observables
     n_columns = 2 if len(names) == 4 else min(len(names), 3)
     figure, axes = new_figure(n_columns, -(-len(names) // n_columns), width=4)
     for name, ax in zip(names, axes.flat, strict=False):

@@ -13,9 +13,9 @@ CONTEXTS = ["blast-itd", "blast-itd+erk-stroma", "blast-wt", "blast-wt+erk-strom
 
 @pytest.fixture(scope="module")
 def matrix() -> xr.Dataset:
-    drugs = {"gilteritinib": [0, 1, 30], "trametinib": [0, 30]}
+    drugs = {"gilteritinib": [0, 1, 100], "trametinib": [0, 30]}
     return residuum.dose_matrix(
-        residuum.aml_model(), drugs, CONTEXTS, ["pERK", "pSTAT5", "pFLT3"], [7200.0, 86_400.0]
+        residuum.aml_model(), drugs, CONTEXTS, ["pERK", "pSTAT5", "pFLT3", "survival_score"], [7200.0, 86_400.0]
     ).isel(member=0)
 
 
@@ -29,18 +29,28 @@ def test_every_run_finishes(matrix: xr.Dataset) -> None:
     assert matrix.attrs["n_failed"] == 0 and np.isfinite(matrix.residual).all()
 
 
-def test_off_stroma_the_flt3_inhibitor_alone_silences_pERK_in_itd_cells(matrix: xr.Dataset) -> None:
-    assert np.all(left(matrix, "blast-itd", "pERK", 30, 0) < 0.2)
+def test_off_stroma_the_flt3_inhibitor_alone_takes_pERK_of_itd_cells_and_some_returns(matrix: xr.Dataset) -> None:
+    """Within a day pERK rebounds with pFLT3 and pSTAT5 still low, and a MEK inhibitor prevents it (Bruner et al. 2017).
+
+    The size is not readable there: a fall to 0.35 or less, 1.5-fold or more of that at 24 h, 0.3 or less of the others.
+    """
+    at_2h, at_24h = left(matrix, "blast-itd", "pERK", 100, 0)
+    assert at_2h <= 0.35 and at_24h >= 1.5 * at_2h
+    assert np.all(left(matrix, "blast-itd", "pFLT3", 100, 0) <= 0.3)
+    assert np.all(left(matrix, "blast-itd", "pSTAT5", 100, 0) <= 0.3)
+    assert np.all(left(matrix, "blast-itd", "pERK", 100, 30) <= 0.1)
 
 
-def test_on_stroma_pERK_stays_while_pFLT3_is_inhibited(matrix: xr.Dataset) -> None:
-    assert np.all(left(matrix, "blast-itd+erk-stroma", "pERK", 30, 0) > 0.6)
-    assert np.all(left(matrix, "blast-itd+erk-stroma", "pFLT3", 30, 0) < 0.1)
-
-
-@pytest.mark.parametrize("context", ["blast-itd+erk-stroma", "blast-wt+erk-stroma"])
-def test_on_stroma_adding_a_mek_inhibitor_removes_pERK(matrix: xr.Dataset, context: str) -> None:
-    assert np.all(left(matrix, context, "pERK", 30, 30) < 0.1)
+@pytest.mark.parametrize("cell", ["blast-itd", "blast-wt"])
+def test_on_stroma_pERK_stays_while_pFLT3_is_inhibited_until_a_mek_inhibitor_is_added(
+    matrix: xr.Dataset, cell: str
+) -> None:
+    """Directions of Yang et al. 2014: nine tenths of pFLT3 gone, half of pERK kept; then a tenth, a blot's floor."""
+    stroma = f"{cell}+erk-stroma"
+    assert left(matrix, stroma, "pFLT3", 100, 0)[0] <= 0.1
+    assert np.all(left(matrix, stroma, "pERK", 100, 0) >= 0.5)
+    assert np.all(left(matrix, stroma, "pERK", 100, 0) > left(matrix, cell, "pERK", 100, 0))
+    assert np.all(left(matrix, stroma, "pERK", 100, 30) <= 0.1)
 
 
 def test_the_mek_inhibitor_leaves_pSTAT5(matrix: xr.Dataset) -> None:
@@ -95,6 +105,7 @@ def test_changes_stand_in_for_values_of_the_context_and_of_the_drug_and_for_noth
         (lambda m: residuum.aml_conditions(["blast-itd"], changes=["amount_NF1_total"]), "maps a parameter"),
         (lambda m: residuum.aml_conditions(["blast-itd"], {"gilteritinb": 1.0}), "Did you mean 'gilteritinib'"),
         (lambda m: residuum.aml_conditions(["blast-itd"], {"gilteritinib": -1.0}), "not negative"),
+        (lambda m: residuum.add_drugs("no_such.tsv"), r"no_such\.tsv: cannot be read"),
         (lambda m: residuum.aml_conditions(["blast-itd"], {"gilteritinib": float("nan")}), "not negative"),
         (lambda m: residuum.dose_matrix(m, {"gilteritinib": [-1]}, ["blast-itd"], ["pERK"], [1.0]), "gilteritinib"),
         (

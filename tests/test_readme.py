@@ -17,6 +17,17 @@ def test_the_examples_in_python_run(number: int, bionetgen: str, capsys: pytest.
     assert capsys.readouterr().out.strip()
 
 
+def test_the_table_of_a_drug_is_one(tmp_path: Path) -> None:
+    import residuum
+
+    text = README.read_text(encoding="utf-8")
+    (table,) = re.findall(r"```tsv\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "my_drugs.tsv").write_text(table)
+    (drug,) = residuum.add_drugs(tmp_path / "my_drugs.tsv")
+    residuum.remove_drug(drug)
+    assert f"--drug {drug}=" in text
+
+
 def test_the_commands_exist() -> None:
     from typer.main import get_command
 

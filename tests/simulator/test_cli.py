@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +275,87 @@ def test_a_simulation_may_go_to_files(tmp_path: Path) -> None:
     assert len(pd.read_csv(csv)) == 6 and svg.stat().st_size > 1000
 
 
+def test_a_figure_of_many_observables_shows_some_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    groups = "".join(f"{i} A{i} 1\n" for i in range(2, 15))
+    (tmp_path / "wide.net").write_text(NET.replace("end groups", f"{groups}end groups"))
+    words = ["simulate", str(tmp_path / "wide.net"), "--times", "0:2s/3", "--plot", str(tmp_path / "wide.png")]
+    assert residuum(*words) == 0
+    assert "the figure shows 12 of 15 observables; choose others with --readout" in capsys.readouterr().err
+    assert residuum(*words, "--readout", "A14") == 0
+    assert "shows" not in capsys.readouterr().err
+
+
+def test_the_survival_score_is_drawn_without_a_unit(tmp_path: Path) -> None:
+    words = ["--context", "blast-itd", "--readout", "survival_score", "--readout", "pERK", "--times", "0,10s"]
+    svg = tmp_path / "courses.svg"
+    assert residuum("simulate", *words, "--rtol", "1e-3", "--plot", str(svg)) == 0
+    text = svg.read_text()
+    assert "<!-- survival_score -->" in text and "<!-- pERK (nM) -->" in text
+
+
+# ---- drugs of one's own -----------------------------------------------------------------------------------------
+
+OWN = "drug\ttarget\tbinding\tkd_nM\nmine\tFLT3\ttype I\t2\n"
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Path]:
+    """Return a table of one drug; what it adds is forgotten afterwards."""
+    shipped = set(package.aml_tables()["drugs"]["drug"])
+    (tmp_path / "own.tsv").write_text(OWN)
+    yield tmp_path / "own.tsv"
+    for drug in set(package.aml_tables()["drugs"]["drug"]) - shipped:
+        package.remove_drug(drug)
+
+
+def test_a_drug_of_ones_own_is_a_drug_like_any_other(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = "--context mv4-11 --drug mine=1000 --readout pFLT3 --times 0,1h --rtol 1e-3"
+    assert residuum("simulate", *words.split(), "--drug-table", str(own)) == 0
+    before, after = (float(line.split(",")[-2]) for line in capsys.readouterr().out.splitlines()[1:])
+    assert after < 0.1 * before
+
+
+def test_a_drug_of_ones_own_is_listed_with_what_its_empty_cells_stand_for(
+    own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert residuum("models", "drugs", "--csv", "--drug-table", str(own)) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "mine,FLT3,type I,2,1e-3,1,,,0.9,unchecked,"
+    package.remove_drug("mine")
+    assert residuum("models", "drugs", "--drug-table", str(own)) == 0
+    listed = " ".join(capsys.readouterr().out.partition("\nmine\n")[2].split())
+    assert listed.startswith("in patients: not known: highest in plasma") and "FLT3 type I 2 1e-3" in listed
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (OWN.replace("type I", "type1"), "own.tsv, line 2, column binding: Unknown binding to FLT3 'type1'. Did you"),
+        (OWN.replace("\t2", "\ttight"), "own.tsv, line 2, column kd_nM: 'tight'; expected nM above 0"),
+        (OWN.replace("mine", "Quizartinib"), "own.tsv, line 2, column drug: quizartinib exists already; choose"),
+        (OWN + "mine\tFLT3\ttype I\t3\n", "own.tsv, line 3, column target: FLT3 of mine occurs twice; leave one row"),
+    ],
+)
+def test_a_bad_table_of_drugs_is_one_line_with_place_and_remedy(
+    text: str, says: str, own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own.write_text(text)
+    assert residuum("matrix", "--drug", "mine=0,1", "--drug-table", str(own)) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error:") and says in said and said.count("\n") == 1
+
+
+def test_a_table_of_drugs_can_be_added_once_until_its_drugs_are_removed(own: Path) -> None:
+    assert package.add_drugs(own) == ("mine",)
+    with pytest.raises(InputError, match="mine exists already; choose another name, or remove it first"):
+        package.add_drugs(own)
+    package.remove_drug("mine")
+    assert package.add_drugs(own) == ("mine",)
+    with pytest.raises(package.UnknownNameError, match="quizartinib"):
+        package.remove_drug("quizartinib")
+
+
 def test_a_simulation_records_drugs_and_doses(capsys: pytest.CaptureFixture[str]) -> None:
     words = "--context blast-itd --drug gilteritinib=0.03uM --set recruit_SOS_kon=0.1 --times 0,10s --rtol 1e-3"
     assert residuum("simulate", *words.split(), "--readout", "pERK") == 0
@@ -343,9 +425,12 @@ def test_a_model_file_that_cannot_be_loaded_gives_file_and_line(
         ("matrix --drug gilteritinib=0,1 -r pERK -r pERK", "--readout pERK was given twice"),
         ("matrix --drug gilteritinib=0,1 -c blast-wt -c blast-wt", "--context blast-wt was given twice"),
         ("matrix --drug gilteritinib=0,1 --context blast-idt", "Did you mean 'blast-itd'"),
-        ("matrix --drug gilteritinib=0,1 --readout pERC", "did you mean 'pERK'"),
+        ("matrix --drug gilteritinib=0,1 --readout pSTAT", "did you mean 'pSTAT5'"),
         ("matrix --drug gilteritinib=0,1 --readout perk", "did you mean 'pERK'"),
-        ("matrix --drug gilteritinib=0,1 --readout zzz", "known: pFLT3, pERK"),
+        ("matrix --drug gilteritinib=0,1 --readout zzz", "known: pFLT3, surface_FLT3, pERK"),
+        ("matrix --drug gilteritinib=0,1 --drug-table mine.tsv", "mine.tsv: cannot be read"),
+        ("simulate small.net --drug-table mine.tsv", "belong to the shipped model"),
+        ("models drug", "'drug' is not one of 'contexts', 'drugs'"),
         ("matrix --drug gilteritinib=0,1 --at 2h,1h", "times must increase"),
         ("matrix --drug gilteritinib=0,1 --rtol 0", "rtol is 0"),
         ("matrix --drug gilteritinib=0,1 --reference wt", "unknown reference 'wt'"),
@@ -434,14 +519,14 @@ def test_a_notice_of_the_cache_is_one_plain_line(
 # ---- what is there ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("what", ["contexts", "drugs", "readouts", "parameters"])
+@pytest.mark.parametrize("what", ["contexts", "drugs", "exposure", "readouts", "parameters"])
 def test_models_lists_units_and_sources(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert residuum("models", what, "--csv") == 0
     header, *rows = capsys.readouterr().out.splitlines()
     assert "source" in header and len(rows) >= 4
 
 
-@pytest.mark.parametrize("what", ["", "contexts", "drugs", "readouts", "parameters"])
+@pytest.mark.parametrize("what", ["", "contexts", "drugs", "exposure", "readouts", "parameters"])
 def test_lists_fit_a_terminal(what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert residuum("models", *what.split()) == 0
@@ -455,6 +540,16 @@ def test_the_overview_says_what_contexts_drugs_and_readouts_are(capsys: pytest.C
     assert "blast-itd primary AML blast; FLT3 ITD and wild type; FL 0.014 nM" in text
     assert "--context CELL+STROMA" in text and "erk-stroma FL 0.09 nM, FGF2 0.58 nM" in text
     assert "trametinib MEK (allosteric)" in text and "pMEK MAP2K1 and MAP2K2: S217/S221" in text
+    assert "PIM1 PIM1 (protein)" in text and "survival_score a score from 0 to 1, assumed" in text
+
+
+def test_the_list_of_drugs_says_what_is_free_in_patients_and_what_is_not_known(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert residuum("models", "drugs") == 0
+    text = " ".join(capsys.readouterr().out.split())
+    free = "in patients: free 25.5 nM at most; highest in plasma 510 nM; free fraction 0.05"  # 510 nM times 0.05
+    assert f"gilteritinib {free}" in text and "quizartinib in patients: half-life 81 h; not known: highest in" in text
 
 
 def test_doctor_tells_what_is_installed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,7 +60,7 @@ LINES = (Curve("cell", [0.0, 1.0, 10.0, 100.0], [1.0, 0.5, 0.1, 0.0]), Curve("ot
 
 
 def shown(id_: str, *findings: Finding) -> Shown:
-    return Shown(id_, f"What {id_} states.", "within a fold.", ("lee2017",), findings, LINES)
+    return Shown(id_, f"What {id_} states.", "within a fold.", ("lee2017",), "its gain", findings, LINES)
 
 
 @pytest.fixture(scope="module")
