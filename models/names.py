@@ -31,6 +31,6 @@ def checked(kind: str, name: str, allowed: Iterable[str]) -> str:
     if name in names:
         return name
     folded = {candidate.casefold(): candidate for candidate in names}
-    nearest = difflib.get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.0)
+    nearest = difflib.get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.5)
     suggestion = f" Did you mean {folded[nearest[0]]!r}?" if nearest else ""
     raise UnknownNameError(f"Unknown {kind} {name!r}.{suggestion} Known: {', '.join(names)}.")

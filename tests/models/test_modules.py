@@ -83,8 +83,8 @@ def test_a_module_is_at_rest_without_input(name: str, bionetgen: str) -> None:
     assert (result.status == 0).all()
     # relative to what is there when it moves (some nM): what integration leaves
     np.testing.assert_allclose(result.values[0, 0], result.values[0, 1], rtol=1e-3, atol=1e-6)
-    # wild-type FLT3 forms 0.25 % dimers without ligand; all else has no kinase at work
-    quiet = 0.2 if name == "flt3" else 1e-9
+    # nM: wild-type FLT3 forms 0.25 % dimers without ligand, RAS exchanges 0.1 % of its nucleotide by itself
+    quiet = {"flt3": 0.2, "ras_mapk": 0.15}.get(name, 1e-9)
     phosphorylated = [readable(name).index(p) for p in PHOSPHORYLATED[name] if p not in ("pS6K", "pS6")]
     assert (result.values[0, 1, phosphorylated] <= quiet).all()
 
