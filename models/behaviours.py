@@ -258,8 +258,8 @@ def bound_off_targets(drug: str, dose: float) -> list[str]:
 @behaviour(
     "B1",
     tolerance=(
-        "Published ranges 0.7-1.8 nM (ITD, medium) and 17-33 nM (ITD, plasma), widened by half for blots of two lines; "
-        "5 nM (wild type with ligand, one value) within 2-fold. In plasma: free IC50 over the free fraction."
+        "Published ranges 0.7-1.8 nM (ITD, medium) and 17-33 nM (ITD, plasma), widened by half for blots of two "
+        "lines; 5 nM (wild type with ligand, one value) within 2-fold. In plasma: free IC50 over the free fraction."
     ),
     source=("lee2017",),
     tuned=(
@@ -322,8 +322,8 @@ def b02(run: Run) -> Found:
     "B3",
     tolerance=(
         "pERK 0.17, pSTAT5 0.22 and pS6 0.25 after the assay floor is taken off, each within 2-fold (pERK down to "
-        "0.07: less cannot be told from the floor); pGSK3B 0.34, raw, 0.2-0.5. Medians of three "
-        "replicates without spread."
+        "0.07: less cannot be told from the floor); pGSK3B 0.34, raw, 0.2-0.5. Medians of three replicates without "
+        "spread."
     ),
     source=("latini2024",),
     tuned="gains of SOS, STAT5, AKT, GSK3B and S6, and the basal input of starved Ba/F3 cells",
@@ -511,8 +511,8 @@ def b08(run: Run) -> Found:
 @behaviour(
     "B9",
     tolerance=(
-        "Directions in the source. Quizartinib 10 nM, 2 h: twice or more of that without cytokines, and 0.4 or more of "
-        "the untreated cell, for what is called re-activation; at most 0.25 with ruxolitinib 300 nM."
+        "Directions in the source. Quizartinib 10 nM, 2 h: twice or more of that without cytokines, and 0.4 or more "
+        "of the untreated cell, for what is called re-activation; at most 0.25 with ruxolitinib 300 nM."
     ),
     source=("sung2019",),
     tuned="gains of the cytokine receptors, damping by SOCS",
@@ -545,8 +545,8 @@ def b09(run: Run) -> Found:
     "B10",
     tolerance=(
         "Directions in the sources. Half or more of pERK left at 2 and 24 h, at most 0.1 (the floor of a blot) with "
-        "trametinib 30 nM. Another inhibitor may leave less only if its dose occupies a fifth or more of FGFR1 or MEK, "
-        "and would leave half or more if it spared these."
+        "trametinib 30 nM. Another inhibitor may leave less only if its dose occupies a fifth or more of FGFR1 or "
+        "MEK, and would leave half or more if it spared these."
     ),
     source=("yang2014", "javidi2019"),
     tuned="gain of FGFR1 on SOS: FL alone, without FGF2, would not keep pERK",
@@ -587,8 +587,9 @@ def b10(run: Run) -> Found:
     "B11",
     tolerance=(
         "Directions in the sources. Quizartinib at the dose that takes nine tenths of pFLT3: half or more left after "
-        "24 h; at most 0.3 of pSTAT5, and half of PIM1, with ruxolitinib 300 nM or dasatinib 100 nM; with "
-        "trametinib 30 nM the 0.5 or more of B4 (a MEK inhibitor alone leaves 0.6-0.7 in Ba/F3 cells). Half of the survival score, an assumed formula, after 48 h divides the two kinds of stroma."
+        "24 h; at most 0.3 of pSTAT5, and half of PIM1, with ruxolitinib 300 nM or dasatinib 100 nM; with trametinib "
+        "30 nM the 0.5 or more of B4 (a MEK inhibitor alone leaves 0.6-0.7 in Ba/F3 cells). Half of the survival "
+        "score, an assumed formula, after 48 h divides the two kinds of stroma."
     ),
     source=("patel2020", "sung2019", "yang2014"),
     tuned=(
@@ -684,8 +685,8 @@ def b12(run: Run) -> Found:
         "Of the survival score, an assumed formula, after 48 h; directions in the sources. Bliss excess of 0.1 (the "
         "spread of a viability assay) or more somewhere on a grid of 5 x 5 doses, and nowhere below -0.1. The CD34+ "
         "cell keeps half or more under 100 and 3 nM; it has the SCF, IL-3 and GM-CSF without which progenitors do not "
-        "live in culture. In the same cytokines the ITD blast survives too: no selectivity is claimed. Wild-type cells "
-        "have the highest level of ligand found in patients, 0.09 nM."
+        "live in culture. In the same cytokines the ITD blast survives too: no selectivity is claimed. Wild-type "
+        "cells have the highest level of ligand found in patients, 0.09 nM."
     ),
     source=("morales2019",),
     tuned=(
@@ -720,15 +721,16 @@ def b13(run: Run) -> Found:
     together = replace(score, drugs={"midostaurin": 100.0, "trametinib": 3.0}, changes=PROGENITOR_CULTURE)
     blast, normal = left(run, [replace(together, context=cell) for cell in ("blast-itd", "cd34")])
     findings.append(at_least("survival score left, CD34+ cell with cytokines", normal, 0.5))
-    curves.append(bars("both drugs, with cytokines", {"ITD blast": blast, "CD34+": normal}, "survival score left, 48 h"))
+    alive_with_cytokines = {"ITD blast": blast, "CD34+": normal}
+    curves.append(bars("both drugs, with cytokines", alive_with_cytokines, "survival score left, 48 h"))
     return findings, curves
 
 
 @behaviour(
     "B14",
     tolerance=(
-        "Directions in the sources; cells with the mutant allele alone, without ligand. Type II 5-fold or more (cell-free sorafenib: 6-fold), type I "
-        "at most 3-fold, by which two blots may differ; F691L 2-fold or more."
+        "Directions in the sources; cells with the mutant allele alone, without ligand. Type II 5-fold or more "
+        "(cell-free sorafenib: 6-fold), type I at most 3-fold, by which two blots may differ; F691L 2-fold or more."
     ),
     source=("mcmahon2019", "zimmerman2013", "davis2011"),
     tuned="factor of F691L (assumed); conformations of D835Y (assumed)",
@@ -775,9 +777,9 @@ def b14(run: Run) -> Found:
 @behaviour(
     "B15",
     tolerance=(
-        "Four measured IC50s within 3-fold: repeats of one of them span 1.4-2.3 nM, and the rate constants are medians "
-        "of fits that leave them uncertain. Cobimetinib 5 min after EGF 10-fold or more (measured: 114), after 2 h at "
-        "most 5-fold (1.5). That EGFR itself adapts is imposed, as a step down of the input."
+        "Four measured IC50s within 3-fold: repeats of one of them span 1.4-2.3 nM, and the rate constants are "
+        "medians of fits that leave them uncertain. Cobimetinib 5 min after EGF 10-fold or more (measured: 114), "
+        "after 2 h at most 5-fold (1.5). That EGFR itself adapts is imposed, as a step down of the input."
     ),
     source=("marm2023",),
     tuned="cell shifts of the four MEK inhibitors: their IC50s without EGF are met one by one; the weight of EGFR",
@@ -824,8 +826,7 @@ def b15(run: Run) -> Found:
     ),
     source=("chang2019",),
     tuned=(
-        "clearance of the three drugs and amount of CYP3A4: the factor of two is arithmetic; potency of "
-        "clarithromycin"
+        "clearance of the three drugs and amount of CYP3A4: the factor of two is arithmetic; potency of clarithromycin"
     ),
 )
 def b16(run: Run) -> Found:
