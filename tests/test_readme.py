@@ -56,3 +56,15 @@ def test_the_manual_names_every_status_and_option() -> None:
     documented = SolverOptions.__doc__ or ""
     for option in dataclasses.fields(SolverOptions):
         assert f"    {option.name}\n" in documented
+
+
+def test_the_counts_are_those_of_the_model() -> None:
+    import residuum
+    from residuum.models import contexts, drugs
+
+    network, unknown = residuum.aml_model().network, len(drugs.unknown_pairs())
+    text = " ".join(README.read_text(encoding="utf-8").split())
+    assert f"{len(network.species)} species and {len(network.reactions):,} reactions" in text
+    assert f"*{len(residuum.aml_tables()['readouts'])} readouts*" in text
+    assert f"{unknown} of {len(drugs.names()) * len(('FLT3', *drugs.POCKET_TARGETS))} pairs" in text
+    assert all(f"`{stroma}`" in text for stroma in contexts.stromas())
