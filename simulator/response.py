@@ -23,7 +23,10 @@ from .simd import PARAMETERS, WIDTH, absolute, at, fma, larger, load, splat, sto
 MOST_CORRECTIONS = 50
 SMALL_ENOUGH, TOO_LARGE = 1e-13, 1e-6
 """A correction this small is the last one; if they stop getting smaller above the second, nothing was found. Both are
-relative to the largest sensitivity, each in the unit of its species, from the start on."""
+relative to the largest sensitivity, each in the unit of its species, from the start on, or to the least that counts."""
+LEAST_EFFECT = 1e-4
+"""Sensitivity times parameter, in units. An on-rate of a binding that is at equilibrium moves next to nothing, and
+what is left of its large and opposite effects is rounding."""
 LEAST_UNIT = 1e-5
 """The unit of a species is its amount and in addition this part of the largest, or atol if that is more: were it atol
 alone, next to an absent species that a parameter brings in no other would count."""
@@ -71,11 +74,12 @@ def at_rest(tables, settings, runs, inputs, addresses, w, z):
 def enter_parameter(tables, inputs, w, z, slopes, block, parameter, s, start, forcing, unit):
     """Load what belongs to one free parameter: its derivatives of the start into `s` and `start`, and f_theta.
 
-    Rows D0 and D1 of `w.lane` are set for `correct`; row D2 gets the largest sensitivity.
+    Rows D0 and D1 of `w.lane` are set for `correct`; row D2 gets the largest sensitivity, or the least that counts.
     """
     for lane in range(WIDTH):
         run = w.run[lane]
-        w.lane[D0, lane], w.lane[D1, lane], w.lane[D2, lane] = np.inf, 1.0 if run >= 0 else 0.0, 1e-300
+        w.lane[D0, lane], w.lane[D1, lane] = np.inf, 1.0 if run >= 0 else 0.0
+        w.lane[D2, lane] = LEAST_EFFECT / slopes.scale[run, block, parameter] if run >= 0 else 1.0
         for i in range(tables.n_species):
             start[i, lane] = slopes.s[run, block, i, parameter] if run >= 0 else 0.0
             s[i, lane] = start[i, lane]
