@@ -150,7 +150,7 @@ def profile_likelihood(
     *,
     level: float = 0.95,
     prior: bool | None = None,
-    tolerance: float = 1e-7,
+    tolerance: float = 1e-5,
     max_points: int = 60,
     checkpoint: str | Path | None = None,
     resume: bool = False,
@@ -210,11 +210,12 @@ def profile_likelihood(
         try:
             for done, kind in enumerate(kinds):
                 seen = _Seen(problem, kind == POSTERIOR, tolerance)
-                _profiles_of(seen, kind, names, start, threshold, max_points, book,
-                             lambda n, before=done * len(names): advance(before + n))  # fmt: skip
+                before = done * len(names)
+                _profiles_of(seen, kind, names, start, threshold, max_points, book, partial(_shifted, advance, before))
         except KeyboardInterrupt:
             stopped = True
             print("profiles: stopped by the user; what is done is given", file=sys.stderr)
+    frame = problem.tables.parameters.frame
     return Profiles(
         table=_table(problem, names, book, threshold, level),
         profiles=book.profiles,
@@ -224,7 +225,7 @@ def profile_likelihood(
         threshold=threshold,
         stopped=stopped,
         provenance=identity,
-        logarithmic=frozenset(problem.tables.parameters.frame.query("estimate and parameterScale == 'log10'").parameterId),
+        logarithmic=frozenset(frame["parameterId"][frame["parameterScale"] == "log10"]),
     )
 
 
@@ -243,12 +244,16 @@ def _checked(problem: Problem, parameters: Sequence[str] | None, level: float, t
     if not 0 < level < 1:
         raise InputError(f"the level is {level}, expected a number between 0 and 1 such as 0.95")
     if not 0 < tolerance < 1:
-        raise InputError(f"the tolerance is {tolerance}, expected a small positive number such as 1e-7")
+        raise InputError(f"the tolerance is {tolerance}, expected a small positive number such as 1e-5")
     if max_points < 1:
         raise InputError(f"max_points is {max_points}, expected at least 1")
     if resume and checkpoint is None:
         raise InputError("resume needs the checkpoint file of the run to go on with; give checkpoint")
     return names
+
+
+def _shifted(advance: Callable[[int], None], before: int, done: int) -> None:
+    advance(before + done)
 
 
 def starting_point(problem: Problem, theta: npt.ArrayLike | None) -> Float:
@@ -340,7 +345,7 @@ def _profiles_of(seen: _Seen, kind: str, names: Sequence[str], start: Float, thr
         if kind not in book.optima:
             optimum = seen.minimum(start, everything)
             if optimum.failed:
-                raise InputError("simulations fail at the optimum; start the profiles from a point at which they do not")
+                raise InputError("simulations fail at the optimum; give a theta at which they do not")
             book.optima[kind] = optimum.theta
         optimum = seen.at(book.optima[kind])
         try:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from helpers import linear_frames
+
 from residuum.fitting import fit, profile_likelihood
 from residuum.simulator import InputError
 
