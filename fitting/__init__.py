@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .objective import Evaluation, Problem, read_problem
-    from .plots import plot_fit
+    from .plots import plot_fit, plot_profiles
+    from .posterior import Ensemble, bands, load_ensemble
+    from .profile import Profile, Profiles, profile_likelihood
     from .result import Fit
     from .search import fit
     from .tables import Tables, read_tables
 
 _HOME = {
     "Evaluation": "objective", "Problem": "objective", "read_problem": "objective",
-    "plot_fit": "plots",
+    "plot_fit": "plots", "plot_profiles": "plots",
+    "Ensemble": "posterior", "bands": "posterior", "load_ensemble": "posterior",
+    "Profile": "profile", "Profiles": "profile", "profile_likelihood": "profile",
     "Fit": "result",
     "fit": "search",
     "Tables": "tables", "read_tables": "tables",

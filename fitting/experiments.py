@@ -50,6 +50,8 @@ class Period:
     """Place of a parameter, function of a mapping by name, and the names it uses."""
     settled: frozenset[str]
     """Names of the model's parameters (and of what was resolved) that the conditions set."""
+    resolved: frozenset[str] = frozenset()
+    """Names of the model's parameters that the caller made of named things."""
 
     def parameters(self, values: Mapping[str, float], place: Mapping[str, int]) -> Float:
         """Return the parameters (n_parameters,) of the model under the problem's parameter `values`."""
@@ -190,7 +192,7 @@ class Experiments:
                 tree = parsed(table, row, "targetValue", text)
             formulas.append((self._place[target], *self._formula(tables, row, tree)))
         own = frozenset({*resolved, *settled})
-        return Period(start, base, tuple(formulas), own)
+        return Period(start, base, tuple(formulas), own, frozenset(resolved))
 
     def _formula(self, tables: Tables, row: int, tree: ast.expr) -> tuple[Callable[[Any], list[Any]], frozenset[str]]:
         names = frozenset(names_in(tree))
@@ -236,6 +238,10 @@ class Experiments:
     def model_parameters(self, experiment: str, values: Mapping[str, float]) -> Float:
         """Return the model's parameters (n_parameters,) in the last period of `experiment`."""
         return self._periods[experiment][-1].parameters(values, self._place)
+
+    def last_period(self, experiment: str) -> Period:
+        """Return the period in which `experiment` is measured last."""
+        return self._periods[experiment][-1]
 
     def run(self, points: Sequence[Mapping[str, float]], rows: Iterable[int]) -> list[dict[str, Run]]:
         """Return, per point (the problem's parameters by name), the run of each experiment that `rows` measure.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..simulator.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .profile import Profiles
     from .result import Fit
 
 # Okabe and Ito's colours, told apart with any colour vision
@@ -142,3 +144,68 @@ def _logarithmic(axis: Any) -> None:
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.yaxis.set_minor_formatter(NullFormatter())
+
+
+def plot_profiles(profiles: Profiles, axes: Any = None) -> Any:
+    """Draw one panel per parameter: the excess of the likelihood (full) and of the posterior (dashed) over its value.
+
+    The grey line is the threshold; the shaded range is the interval from the data alone, open where it is not closed.
+
+    Parameters
+    ----------
+    profiles
+        What `profile_likelihood` returned.
+    axes : array of Axes (n_rows, n_columns)
+        Where to draw, at least one per parameter; a new figure if None.
+
+    Returns
+    -------
+    array of Axes (n_rows, n_columns)
+    """
+    names = list(profiles.table["parameter"])
+    columns = min(len(names), 4)
+    if axes is None:
+        import matplotlib.pyplot as plt
+
+        n_rows = -(-len(names) // columns)
+        _, axes = plt.subplots(n_rows, columns, figsize=(0.6 + 2.9 * max(columns, 2), 0.6 + 2.6 * n_rows),
+                               squeeze=False, sharey=True, layout="constrained")  # fmt: skip
+    axes = np.asarray(axes)
+    if axes.size < len(names):
+        raise InputError(f"{axes.size} axes were given for {len(names)} parameters; give one for each")
+    for axis in axes.flat[len(names) :]:
+        axis.set_visible(False)
+    for axis, row in zip(axes.flat, profiles.table.itertuples(), strict=False):
+        _draw_profile(axis, profiles, row)
+    handles: dict[str, Any] = {}
+    for axis in axes.flat:
+        handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    if handles:
+        axes.flat[0].figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4,
+                                   frameon=False, fontsize="small")  # fmt: skip
+    for axis in axes[:, 0] if axes.ndim == 2 else axes:
+        axis.set_ylabel("excess, 2 × loss")
+    return axes
+
+
+def _draw_profile(axis: Any, profiles: Profiles, row: Any) -> None:
+    log = row.parameter in profiles.logarithmic
+    for kind, style, words in (("likelihood", "-", "data alone"), ("posterior", "--", "data and priors")):
+        if (profile := profiles.profiles.get((row.parameter, kind))) is None:
+            continue
+        k = profiles.names.index(row.parameter)
+        x = profile.thetas[:, k]
+        color = FITTED if kind == "likelihood" else FLOOR
+        axis.plot(10.0**x if log else x, profile.excess, style, marker=".", ms=4, lw=1.3, color=color, label=words)
+        if kind == "likelihood" and any(profile.closed):
+            ends = [x.min() if i == 0 else x.max() for i in (0, 1)]
+            lower, upper = (e if closed else end for e, closed, end in
+                            zip((profile.lower, profile.upper), profile.closed, ends, strict=True))  # fmt: skip
+            span = (10.0**lower, 10.0**upper) if log else (lower, upper)
+            axis.axvspan(*span, color=FITTED, alpha=0.12, lw=0, label=f"{profiles.level:.0%} interval, data alone")
+    axis.axhline(profiles.threshold, color=NOMINAL, lw=1, label=f"threshold, {profiles.level:.0%}")
+    axis.set_ylim(-0.1 * profiles.threshold, 1.8 * profiles.threshold)
+    if log:
+        axis.set_xscale("log")
+    axis.set_xlabel(row.parameter)
+    axis.set_title("\n".join(textwrap.wrap(row.verdict, 34)), fontsize="x-small", loc="left")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from residuum.simulator import CompiledModel, compile_model, dose_matrix, parse_net
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
 
 Float = npt.NDArray[np.float64]
@@ -100,3 +102,36 @@ def small_matrix(**changes: Any) -> xr.Dataset:
         **changes,
     }
     return dose_matrix(two_independent_drugs(), **arguments)
+
+
+def linear_frames(design: Float, measured: Float, *, sd: float, priors: Mapping[int, tuple[float, float]] | None = None,
+                  bound: float = 50.0) -> dict[str, pd.DataFrame]:  # fmt: skip
+    """Return tables of a fit in which `design @ x` is measured with normal noise: a linear-Gaussian problem.
+
+    They belong to a model with the observable `pX` and the parameter `dose`. `priors` maps the number of a parameter
+    to mean and sd of its normal prior.
+    """
+    import pandas as pd
+
+    n, d = design.shape
+    formulas = [" + ".join([*(f"({float(c)!r})*x{j}" for j, c in enumerate(row)), "0*pX"]) for row in design]
+    cells = [("normal", "{}; {}".format(*priors[j])) if j in (priors or {}) else ("uniform", "") for j in range(d)]
+    text = {
+        "conditions": (("conditionId", "targetId", "targetValue"), [("none", "dose", "0")]),
+        "experiments": (("experimentId", "time", "conditionId"), [("only", "0", "none")]),
+        "measurements": (
+            ("observableId", "experimentId", "time", "measurement", "role"),
+            [(f"y{i}", "only", "1", repr(float(y)), "fit") for i, y in enumerate(measured)],
+        ),
+        "observables": (
+            ("observableId", "observableFormula", "noiseFormula", "noiseDistribution"),
+            [(f"y{i}", formulas[i], "noise", "normal") for i in range(n)],
+        ),
+        "parameters": (
+            ("parameterId", "lowerBound", "upperBound", "nominalValue", "estimate", "parameterScale",
+             "priorDistribution", "priorParameters"),
+            [*((f"x{j}", -bound, bound, 0, "true", "lin", *cells[j]) for j in range(d)),
+             ("noise", "", "", sd, "false", "", "", "")],
+        ),
+    }  # fmt: skip
+    return {name: pd.DataFrame(rows, columns=list(columns)).astype(object) for name, (columns, rows) in text.items()}
