@@ -109,7 +109,9 @@ class Checkpoint:
             elsewhere |= set(_differences(content["platform"], _platform()))
             starts[start.index] = start
         if elsewhere:
-            _say(f"some starts were searched elsewhere and may differ in the last digits: {'; '.join(sorted(elsewhere))}")
+            _say(
+                f"some starts were searched elsewhere and may differ in the last digits: {'; '.join(sorted(elsewhere))}"
+            )
         return starts
 
     def keep(self, start: Start) -> None:
