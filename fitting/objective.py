@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from ..simulator.errors import InputError, unknown_name
 from ..simulator.options import SolverOptions
 from .experiments import Experiments, Resolve, Run
 from .observation import Observation
+from .resolving import Remembered
 from .scaling import Scaling
 from .tables import Tables, read_tables
 
@@ -66,6 +67,13 @@ def read_problem(
         For anything wrong with the tables, with file, line, column and remedy.
     """
     tables = source if isinstance(source, Tables) else read_tables(source)
+    return Problem(compiled, tables, resolve=resolve, options=options, threads=threads)
+
+
+def _again(
+    compiled: CompiledModel, tables: Tables, resolve: Resolve | None, options: SolverOptions | None,
+    threads: int | None,
+) -> Problem:  # fmt: skip
     return Problem(compiled, tables, resolve=resolve, options=options, threads=threads)
 
 
@@ -121,6 +129,7 @@ class Problem:
     def __init__(self, compiled: CompiledModel, tables: Tables, *, resolve: Resolve | None = None,
                  options: SolverOptions | None = None, threads: int | None = None) -> None:  # fmt: skip
         self.compiled, self.tables = compiled, tables
+        self._resolve = None if resolve is None else Remembered(resolve)
         self.scaling = Scaling(tables.parameters)
         table = tables.parameters.frame
         self.fixed = {
@@ -133,7 +142,7 @@ class Problem:
         readouts = (*compiled.observables, *compiled.species)
         self.observation = Observation(tables, readouts, self.fixed, self.scaling.names)
         self.experiments = Experiments(compiled, tables, self.observation.readouts, (*self.fixed, *self.scaling.names),
-                                       resolve, options, threads)  # fmt: skip
+                                       self._resolve, options, threads)  # fmt: skip
         self._check_use()
         rows = tables.measurements.frame
         self.measured = rows["measurement"].to_numpy(float)
@@ -146,6 +155,10 @@ class Problem:
         self.n_free, self.n_data, self.n_priors = len(self.names), len(self.fit_rows), self.scaling.n_priors
         self.observational = np.array([name not in self.experiments.parameters for name in self.names])
         self.n_failures = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what the problem was made from: the copy reads the tables anew and remembers no runs."""
+        return _again, (self.compiled, self.tables, self._resolve, self.experiments.options, self.experiments.threads)
 
     def _check_use(self) -> None:
         """Raise InputError for an estimated parameter that nothing depends on."""
