@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .options import SolverOptions, absolute_tolerances
-from .protocol import Conditions, Interval, segment_parameters
+from .protocol import Conditions, Interval, segment_amounts, segment_parameters
 from .readout import Readout
 from .result import Result
 from .simd import WIDTH
@@ -149,9 +149,12 @@ class Batch:
             if number == 0:
                 y[:] = amounts
             y[:, self.fixed] = amounts[:, self.fixed]
+            given = segment_amounts(self.compiled, interval.segment, numbers)
+            for species, amount in given.items():
+                y[:, self.order.position[species]] = amount
             held = () if interval.segment is None else tuple(interval.segment.set)
             if self.forward is not None and slopes is not None:
-                self.forward.enter(slopes, values, held, start=number == 0)
+                self.forward.enter(slopes, values, held, start=number == 0, given=tuple(given))
             self._refuse_bad_start(rows, values, k, y, slopes, interval)
             first = next_output.copy()
             if interval.equilibrate:

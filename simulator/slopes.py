@@ -282,10 +282,13 @@ class Forward:
             scale=aligned(n, self.n_blocks, PARAMETERS), kept=kept,
         )  # fmt: skip
 
-    def enter(self, runs: SlopeRuns, values: Float, held: Collection[str], *, start: bool) -> None:
+    def enter(
+        self, runs: SlopeRuns, values: Float, held: Collection[str], *, start: bool, given: Sequence[int] = ()
+    ) -> None:
         """Enter an interval with these parameter values; at the `start` of the clock amounts take their initial slopes.
 
-        `held` names the parameters that the interval sets itself. Clamped species take the slopes of the interval.
+        `held` names the parameters that the interval sets itself. Clamped species take the slopes of the interval; on
+        the species numbered `given`, whose amounts the interval sets, no parameter acts.
         """
         slopes, order = self.slopes, self._order
         numbers = slopes.of_values(values, held)
@@ -304,6 +307,7 @@ class Forward:
         runs.s[:, column // PARAMETERS, order.position[row], column % PARAMETERS] = slopes.of_amounts(values, held)[
             :, mine
         ]
+        runs.s[:, :, order.position[list(given)]] = 0.0
 
     def moves(self, runs: SlopeRuns) -> tuple[Flags, Flags]:
         """Return which rate constants (n, n_rates), and which amounts (n, n_species), some free parameter changes.
