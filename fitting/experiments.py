@@ -3,7 +3,8 @@
 Each experiment is a list of periods, each with full parameters of the model: the model's nominal values, then what
 the caller resolves from names (drugs, contexts), then numbers, then formulas of the problem's parameters. What a
 period sets holds in the later periods too, unless they set it anew. A formula may name the model's own parameters:
-they have the value that they would have without the formulas, so that `kd * shift` scales a resolved number.
+they have the value that they would have without the formulas, so that `kd * shift` scales a resolved number. A
+condition may also name a species of the network: its amount is set once, as the period starts, and changes freely.
 
 Runs that agree in all parameters are simulated once and remembered; so a parameter that only enters an observable
 costs no simulation, and one that belongs to one cell line leaves the other line's runs alone.
@@ -16,16 +17,17 @@ import itertools
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..simulator.ensemble import simulate
+from ..simulator.errors import InputError
 from ..simulator.expressions import array_function, names_in
 from ..simulator.options import SolverOptions
-from ..simulator.protocol import Conditions, Segment
+from ..simulator.protocol import Conditions, Segment, check_free
 from ..simulator.status import Status
 from .observation import parsed
 from .tables import Tables
@@ -50,6 +52,10 @@ class Period:
     """Place of a parameter, function of a mapping by name, and the names it uses."""
     settled: frozenset[str]
     """Names of the model's parameters (and of what was resolved) that the conditions set."""
+    amounts: tuple[tuple[str, Callable[[Any], list[Any]], frozenset[str]], ...] = ()
+    """Species that the period sets as it starts, function of a mapping by name, and the names it uses."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Parameter of the model or species -> what the conditions set it to, as written."""
 
     def parameters(self, values: Mapping[str, float], place: Mapping[str, int]) -> Float:
         """Return the parameters (n_parameters,) of the model under the problem's parameter `values`."""
@@ -64,6 +70,17 @@ class Period:
                 known = {name: np.float64(values[name] if name in values else before[place[name]]) for name in names}
                 p[index] = float(np.asarray(function(known)[0]))
         return p
+
+    def set_amounts(
+        self, values: Mapping[str, float], parameters: Float, place: Mapping[str, int]
+    ) -> tuple[float, ...]:
+        """Return the amounts that the species of `amounts` are set to, under these `parameters` of the model."""
+        if not self.amounts:
+            return ()
+        known = {name: np.float64(parameters[i]) for name, i in place.items()}
+        known |= {name: np.float64(value) for name, value in values.items()}
+        with np.errstate(all="ignore"):
+            return tuple(float(np.asarray(function(known)[0])) for _, function, _ in self.amounts)
 
 
 @dataclass(frozen=True)
@@ -109,7 +126,11 @@ class Experiments:
             for periods in self._periods.values()
             for period in periods
             for name in (
-                *(n for _, _, names in period.formulas for n in names if n in self._problem_parameters),
+                *(
+                    name
+                    for *_, names in (*period.formulas, *period.amounts)
+                    for name in names & self._problem_parameters
+                ),
                 *(n for n in self._problem_parameters if n in self._place and n not in period.settled),
             )
         )
@@ -151,8 +172,9 @@ class Experiments:
             for row in rows:
                 if float(table.frame["time"][row]) == start and table.frame["conditionId"][row]:
                     self._read_condition(tables, str(table.frame["conditionId"][row]), new)
+            amounts = {target: new.pop(target) for target in list(new) if target in self.compiled.species_index}
             settled = settled | new
-            periods.append(self._period(tables, start, settled, resolve))
+            periods.append(self._period(tables, start, settled, amounts, resolve))
         return tuple(periods)
 
     @staticmethod
@@ -171,7 +193,12 @@ class Experiments:
                 into[target] = row, str(table.frame["targetValue"][row])
 
     def _period(
-        self, tables: Tables, start: float, settled: Mapping[str, tuple[int, str]], resolve: Resolve | None
+        self,
+        tables: Tables,
+        start: float,
+        settled: dict[str, tuple[int, str]],
+        amounts: dict[str, tuple[int, str]],
+        resolve: Resolve | None,
     ) -> Period:
         table = tables.conditions
         base = self.compiled.nominal.copy()
@@ -190,7 +217,21 @@ class Experiments:
                 tree = parsed(table, row, "targetValue", text)
             formulas.append((self._place[target], *self._formula(tables, row, tree)))
         own = frozenset({*resolved, *settled})
-        return Period(start, base, tuple(formulas), own)
+        texts = {target: text for target, (_, text) in (settled | amounts).items() if target not in named}
+        return Period(start, base, tuple(formulas), own, self._read_amounts(tables, amounts), texts)
+
+    def _read_amounts(
+        self, tables: Tables, amounts: Mapping[str, tuple[int, str]]
+    ) -> tuple[tuple[str, Callable[[Any], list[Any]], frozenset[str]], ...]:
+        read = []
+        for species, (row, text) in amounts.items():
+            try:
+                check_free(self.compiled, species)
+            except InputError as error:
+                raise tables.conditions.error(row, "targetId", str(error)) from None
+            tree = parsed(tables.conditions, row, "targetValue", text)
+            read.append((species, *self._formula(tables, row, tree)))
+        return tuple(read)
 
     def _formula(self, tables: Tables, row: int, tree: ast.expr) -> tuple[Callable[[Any], list[Any]], frozenset[str]]:
         names = frozenset(names_in(tree))
@@ -208,7 +249,8 @@ class Experiments:
             return {}
         target, (row, _) = next(iter(named.items()))
         if resolve is None:
-            raise table.unknown(row, "targetId", "parameter of the model", target, self.compiled.parameters)
+            known = (*self.compiled.parameters, *self.compiled.species)
+            raise table.unknown(row, "targetId", "parameter or species of the model", target, known)
         # in alphabetical order, so that what the caller makes of them does not depend on the order of rows
         given = {target: named[target][1] for target in sorted(named, key=str.casefold)}
         try:
@@ -228,6 +270,10 @@ class Experiments:
         for row, (experiment, time) in enumerate(zip(self._experiment_of, self._time_of, strict=True)):
             if time < 0:
                 raise tables.measurements.error(row, "time", f"is {time:g}; measure at 0 or later")
+            for period in self._periods[experiment]:
+                if period.start == time > 0 and period.amounts:
+                    told = f"is {time:g}, when {experiment!r} sets {period.amounts[0][0]}; measure just before or after"
+                    raise tables.measurements.error(row, "time", told)
             times.setdefault(self._timetable[experiment], set()).add(float(time))
         self._times = {starts: np.array(sorted(of)) for starts, of in times.items()}
 
@@ -249,40 +295,62 @@ class Experiments:
         """
         experiments = list(dict.fromkeys(self._experiment_of[row] for row in rows))
         keys: list[dict[str, tuple[Any, ...]]] = []
-        missing: dict[tuple[float, ...], dict[tuple[Any, ...], list[Float]]] = {}
+        missing: dict[tuple[Any, ...], dict[tuple[Any, ...], tuple[list[Float], list[tuple[float, ...]]]]] = {}
         for values in points:
             keys.append({})
             for name in experiments:
                 periods = [period.parameters(values, self._place) for period in self._periods[name]]
-                starts = self._timetable[name]
-                key = (starts, *(p.tobytes() for p in periods))
+                amounts = [
+                    period.set_amounts(values, p, self._place)
+                    for period, p in zip(self._periods[name], periods, strict=True)
+                ]
+                starts, species = self._timetable[name], self._species_set(name)
+                key = (starts, species, *(p.tobytes() for p in periods), *amounts)
                 keys[-1][name] = key
                 if key not in self._runs:
-                    missing.setdefault(starts, {})[key] = periods
-        for starts, wanted in missing.items():
-            self._simulate(starts, wanted)
+                    missing.setdefault((starts, species), {})[key] = periods, amounts
+        for (starts, species), wanted in missing.items():
+            self._simulate(starts, species, wanted)
         outcome = [{name: self._runs[key] for name, key in of.items()} for of in keys]
         while len(self._runs) > REMEMBERED_RUNS:
             self._runs.popitem(last=False)
         return outcome
 
-    def _simulate(self, starts: tuple[float, ...], wanted: Mapping[tuple[Any, ...], list[Float]]) -> None:
-        stacked = np.array(list(wanted.values()))  # (n_runs, n_periods, n_parameters)
-        unusable = ~np.isfinite(stacked).all(axis=(1, 2))
+    def _species_set(self, experiment: str) -> tuple[tuple[str, ...], ...]:
+        """Return the species that each period of an experiment sets."""
+        return tuple(tuple(name for name, *_ in period.amounts) for period in self._periods[experiment])
+
+    def _simulate(
+        self,
+        starts: tuple[float, ...],
+        species: tuple[tuple[str, ...], ...],
+        wanted: Mapping[tuple[Any, ...], tuple[list[Float], list[tuple[float, ...]]]],
+    ) -> None:
+        """Simulate runs whose periods have these `starts` and set these `species`: parameters, amounts per period."""
+        stacked = np.array([periods for periods, _ in wanted.values()])  # (n_runs, n_periods, n_parameters)
+        # per period (n_runs, n_species)
+        amounts = [np.array(given) for given in zip(*(given for _, given in wanted.values()), strict=True)]
+        numbers = np.concatenate([stacked.reshape(len(stacked), -1), *amounts], axis=1)
+        names = [f"parameter {name}" for _ in starts for name in self.compiled.parameters]
+        names += [f"the amount of {name}" for of in species for name in of]
+        unusable = ~np.isfinite(numbers).all(axis=1)
         keys = list(wanted)
         for i in np.flatnonzero(unusable):
-            j = int(np.argmin(np.isfinite(stacked[i]).all(axis=0)))
+            j = int(np.argmin(np.isfinite(numbers[i])))
             nothing = np.full((len(self._times[starts]), len(self.readouts)), np.nan)
-            self._runs[keys[i]] = Run(nothing, f"parameter {self.compiled.parameters[j]} is not finite")
+            self._runs[keys[i]] = Run(nothing, f"{names[j]} is not finite")
         kept = np.flatnonzero(~unusable)
         if not len(kept):
             return
         stacked = stacked[kept]
         last = stacked[:, -1]
         segments = []
-        for k, (start, end) in enumerate(itertools.pairwise(starts)):
+        for k, (start, end) in enumerate(itertools.pairwise((*starts, math.inf))):
             changed = np.flatnonzero(np.any(stacked[:, k] != last, axis=0))
-            segments.append(Segment(start, end, {self.compiled.parameters[j]: stacked[:, k, j] for j in changed}))
+            given = {self.compiled.parameters[j]: stacked[:, k, j] for j in changed}
+            given |= {name: amounts[k][kept, j] for j, name in enumerate(species[k])}
+            if given or k < len(starts) - 1:  # the last period is the condition itself
+                segments.append(Segment(start, end, given))
         conditions = Conditions(tuple(f"run {i}" for i in kept), last, tuple(segments))
         result = simulate(self.compiled, self._times[starts], conditions, observables=self.readouts,
                           options=self.options, threads=self.threads)  # fmt: skip

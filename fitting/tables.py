@@ -8,6 +8,9 @@ The form is PEtab version 2 (https://petab.readthedocs.io), with columns of our 
 * parameters: `parameterScale` (`lin` or `log10`, the scale of the search; `lin` if absent), `source`, `note`
 * notes: an optional sixth table, `subject` and `note`
 
+Of an observable whose `observablePlaceholders` the measurements fill in differently (`observableParameters`), each
+filling becomes an observable of its own, called `name`, `name__2` and so on.
+
 Times are seconds and amounts nM in the problems that ship; otherwise they are those of the model.
 """
 
@@ -16,6 +19,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,12 +46,19 @@ OPTIONAL: dict[str, dict[str, str]] = {
     "experiments": {"panel": "", "label": ""},
     "measurements": {
         "replicateId": "",
+        "observableParameters": "",
         "noiseParameters": "",
         "role": "fit",
         "source": "",
         "singleAgents": "",
     },
-    "observables": {"observableName": "", "noiseDistribution": "normal", "noisePlaceholders": "", "unit": ""},
+    "observables": {
+        "observableName": "",
+        "noiseDistribution": "normal",
+        "observablePlaceholders": "",
+        "noisePlaceholders": "",
+        "unit": "",
+    },
     "parameters": {
         "parameterScale": "lin",
         "priorDistribution": "uniform",
@@ -150,14 +161,19 @@ def read_tables(source: str | Path | Mapping[str, str | Path | pd.DataFrame]) ->
         table does not define, bounds the wrong way round, non-positive numbers on a log scale: with file, line
         (the header is line 1), column and remedy.
     """
-    raw = {name: _read(name, place) for name, place in _places(source).items()}
+    return checked({name: read_raw(name, place) for name, place in _places(source).items()})
+
+
+def checked(raw: dict[str, Table]) -> Tables:
+    """Return the checked tables of what `read_raw` gave, by name; errors are those of `read_tables`."""
     digest = hashlib.sha256()
     for name in sorted(raw):
         digest.update(f"{name}\n{raw[name].frame.to_csv(sep=chr(9), index=False)}".encode())
-    notes = raw.pop("notes", None)
-    tables = {name: _complete(table) for name, table in raw.items()}
+    notes = raw.get("notes")
+    tables = {name: _complete(table) for name, table in raw.items() if name != "notes"}
     _check_duplicates(tables.values())
     _check_references(tables)
+    _fill_in(tables)
     tables["experiments"] = _with_numbers(tables["experiments"], ("time",), infinite=True)
     tables["measurements"] = _with_numbers(tables["measurements"], ("time", "measurement"))
     tables["parameters"] = _parameters(tables["parameters"])
@@ -199,8 +215,8 @@ def _places(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     return places
 
 
-def _read(name: str, place: Any) -> Table:
-    """Read one table as stripped text."""
+def read_raw(name: str, place: Any, required: Sequence[str] = ()) -> Table:
+    """Read one table from a path or a DataFrame, as stripped text; raises InputError for a missing column."""
     import pandas as pd
 
     if isinstance(place, pd.DataFrame):
@@ -217,11 +233,7 @@ def _read(name: str, place: Any) -> Table:
         file = Path(place).name
     text.columns = [str(column).strip() for column in text.columns]
     table = Table(name, file, text.reset_index(drop=True))
-    if name == "notes":
-        required: Sequence[str] = ("subject", "note")
-    else:
-        required = REQUIRED[name]
-    for column in required:
+    for column in required or (REQUIRED[name] if name in REQUIRED else ("subject", "note")):
         if column not in text:
             near = difflib.get_close_matches(column, text.columns, n=1)
             hint = f"; rename {near[0]!r}" if near else "; add it to the header"
@@ -287,6 +299,58 @@ def _check_references(tables: Mapping[str, Table]) -> None:
         for name in split(cell):
             if name not in known:
                 raise tables["measurements"].unknown(row, "singleAgents", "experiment", name, known)
+
+
+def _fill_in(tables: dict[str, Table]) -> None:
+    """Give each filling of the placeholders of an observable an observable of its own; see the module."""
+    import pandas as pd
+
+    observables, measurements = tables["observables"], tables["measurements"]
+    rows, names = observables.frame.copy(), list(measurements.frame["observableId"])
+    parameters = set(tables["parameters"].frame["parameterId"])
+    place = {name: row for row, name in observables.cells("observableId")}
+    placeholders = {name: split(observables.frame["observablePlaceholders"][row]) for name, row in place.items()}
+    fillings: dict[str, dict[tuple[str, ...], str]] = {name: {} for name in place}
+    added = []
+    for row, (name, cell) in enumerate(zip(list(names), measurements.frame["observableParameters"], strict=True)):
+        given, known = tuple(split(cell)), fillings[name]
+        if len(given) != len(placeholders[name]):
+            told = f"has {len(given)} entries, but the observable {name} has {len(placeholders[name])} placeholders"
+            raise measurements.error(row, "observableParameters", told)
+        for part in given:
+            if part not in parameters and not _is_number(part):
+                raise measurements.unknown(row, "observableParameters", "number or parameter", part, parameters)
+        if given and given not in known:
+            known[given] = f"{name}__{len(known) + 1}" if known else name
+            filled = observables.frame.iloc[place[name]].copy()
+            filled["observableId"] = known[given]
+            for column in ("observableFormula", "noiseFormula"):
+                by = dict(zip(placeholders[name], given, strict=True))
+                filled[column] = replace_names(filled[column], by)
+            if len(known) == 1:
+                rows.loc[place[name]] = filled
+            elif known[given] in place:
+                told = f"{known[given]!r} also names a filling of the placeholders of {name}; rename it"
+                raise observables.error(place[known[given]], "observableId", told)
+            else:
+                added.append(filled)
+        names[row] = known.get(given, name)
+    if added:  # behind the others, whose lines stay those of the file
+        rows = pd.concat([rows, pd.DataFrame(added)], ignore_index=True)
+    tables["observables"] = Table("observables", observables.file, rows)
+    tables["measurements"] = Table("measurements", measurements.file, measurements.frame.assign(observableId=names))
+
+
+def replace_names(formula: str, by: Mapping[str, str]) -> str:
+    """Return a formula with names replaced, what stands for them in brackets."""
+    return re.sub(r"(?<![\w.])[A-Za-z_]\w*", lambda found: f"({by[found[0]]})" if found[0] in by else found[0], formula)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def split(cell: str) -> list[str]:

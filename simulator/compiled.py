@@ -253,6 +253,11 @@ class CompiledModel:
         return index
 
     @cached_property
+    def species_index(self) -> dict[str, int]:
+        """Species -> its place in `species`."""
+        return {name: i for i, name in enumerate(self.species)}
+
+    @cached_property
     def frozen(self) -> frozenset[str]:
         """Parameters that keep their nominal values, because BioNetGen turned volumes that they decide into numbers."""
         volumes = self.network.volumes

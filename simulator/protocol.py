@@ -187,7 +187,7 @@ def segment_parameters(
         return parameters
     p = parameters.copy()
     for name, value in segment.set.items():
-        if name not in compiled.species:
+        if name not in compiled.species_index:
             p[:, compiled.parameter_index(name)] = _of_rows(value, rows)
     return p
 
@@ -195,7 +195,8 @@ def segment_parameters(
 def segment_amounts(compiled: CompiledModel, segment: Segment | None, rows: Iterable[int]) -> dict[int, Float]:
     """Return the amounts, one or (n,), of the species that `segment` sets, by the species' number."""
     given = {} if segment is None else segment.set
-    return {compiled.species.index(n): _of_rows(value, rows) for n, value in given.items() if n in compiled.species}
+    index = compiled.species_index
+    return {index[name]: _of_rows(value, rows) for name, value in given.items() if name in index}
 
 
 def _of_rows(value: float | npt.ArrayLike, rows: Iterable[int]) -> Float:
@@ -223,7 +224,7 @@ def check_protocol(compiled: CompiledModel, conditions: Conditions) -> None:
         )
     for segment in conditions.protocol:
         for name, value in segment.set.items():
-            if name in compiled.species:
+            if name in compiled.species_index:
                 check_free(compiled, name)
             elif "(" in name:  # a pattern, which no parameter is called
                 raise unknown_name("species", name, compiled.species)
@@ -241,9 +242,9 @@ def check_protocol(compiled: CompiledModel, conditions: Conditions) -> None:
 
 def check_free(compiled: CompiledModel, species: str) -> None:
     """Raise InputError for a clamped species, whose amount cannot be set."""
-    if compiled.network.fixed[compiled.species.index(species)]:
-        amount = compiled.network.initials[compiled.species.index(species)]
+    i = compiled.species_index[species]
+    if compiled.network.fixed[i]:
         raise InputError(
-            f"{species} is clamped: its amount is {amount} throughout and cannot be set; set a parameter that it is "
-            "made of, or unclamp it in the rules"
+            f"{species} is clamped: its amount is {compiled.network.initials[i]} throughout and cannot be set; "
+            "set a parameter that it is made of, or unclamp it in the rules"
         )
