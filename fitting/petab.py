@@ -17,9 +17,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,15 +25,14 @@ import numpy as np
 
 from ..simulator import network as networks
 from ..simulator.compiled import CompiledModel, compile_model
-from ..simulator.errors import InputError, unknown_name
+from ..simulator.errors import InputError
 from ..simulator.expressions import names_in
 from ..simulator.options import SolverOptions
 from .objective import Problem
 from .observation import parsed
-from .tables import REQUIRED, Table, checked, read_raw, replace_names, split
+from .tables import REQUIRED, Table, checked, read_raw, split
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pysb
 
 NO_EXPERIMENT = "unchanged"

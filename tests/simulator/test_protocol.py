@@ -89,7 +89,9 @@ def test_amounts_per_condition_do_not_depend_on_neighbours_or_threads() -> None:
     np.testing.assert_array_equal(together.sensitivities, threaded.sensitivities)
     for i in (0, 7, 20):
         alone = conditions(compiled, Segment(1.0, 2.0, {"A()": amounts[i]}))
-        np.testing.assert_array_equal(simulate(compiled, TIMES, alone, sensitivities=["k"]).values[0], together.values[i])
+        np.testing.assert_array_equal(
+            simulate(compiled, TIMES, alone, sensitivities=["k"]).values[0], together.values[i]
+        )
 
 
 def test_a_restricted_model_keeps_what_a_segment_sets() -> None:
