@@ -3,10 +3,14 @@
 The form is PEtab version 2 (https://petab.readthedocs.io), with columns of our own where PEtab has none:
 
 * measurements: `role` (`fit` or `validation`; validation rows never enter a fit), `source` (citation key),
-  `singleAgents` (of a validation row: the experiments whose measured values serve as null models, `;` between them)
+  `singleAgents` (of a validation row: the experiments whose measured values serve as null models, `;` between them),
+  `censoring` (`left`: at or below the measurement; `right`: at or above it; `interval`: up to `measurementUpper`)
 * experiments: `panel` and `label` (how figures group and name an experiment)
 * parameters: `parameterScale` (`lin` or `log10`, the scale of the search; `lin` if absent), `source`, `note`
 * notes: an optional sixth table, `subject` and `note`
+
+Of an observable whose `observablePlaceholders` the measurements fill in differently (`observableParameters`), each
+filling becomes an observable of its own, called `name`, `name__2` and so on.
 
 Times are seconds and amounts nM in the problems that ship; otherwise they are those of the model.
 """
@@ -16,12 +20,14 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..simulator.errors import InputError, unknown_name
+from . import noise
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,12 +48,21 @@ OPTIONAL: dict[str, dict[str, str]] = {
     "experiments": {"panel": "", "label": ""},
     "measurements": {
         "replicateId": "",
+        "observableParameters": "",
         "noiseParameters": "",
         "role": "fit",
         "source": "",
         "singleAgents": "",
+        "censoring": "",
+        "measurementUpper": "",
     },
-    "observables": {"observableName": "", "noiseDistribution": "normal", "noisePlaceholders": "", "unit": ""},
+    "observables": {
+        "observableName": "",
+        "noiseDistribution": "normal",
+        "observablePlaceholders": "",
+        "noisePlaceholders": "",
+        "unit": "",
+    },
     "parameters": {
         "parameterScale": "lin",
         "priorDistribution": "uniform",
@@ -69,7 +84,7 @@ KEYS: dict[str, tuple[str, ...]] = {
 
 ROLES = ("fit", "validation")
 SCALES = ("lin", "log10")
-NOISE_DISTRIBUTIONS = ("normal", "log-normal")
+NOISE_DISTRIBUTIONS = tuple(noise.DISTRIBUTIONS)
 PRIOR_DISTRIBUTIONS = ("uniform", "normal", "log-normal")
 MAY_BE_EMPTY = {"conditionId", "lowerBound", "upperBound", "nominalValue"}
 """Required columns of which single cells may be empty (see the checks of each table)."""
@@ -150,14 +165,19 @@ def read_tables(source: str | Path | Mapping[str, str | Path | pd.DataFrame]) ->
         table does not define, bounds the wrong way round, non-positive numbers on a log scale: with file, line
         (the header is line 1), column and remedy.
     """
-    raw = {name: _read(name, place) for name, place in _places(source).items()}
+    return checked({name: read_raw(name, place) for name, place in _places(source).items()})
+
+
+def checked(raw: dict[str, Table]) -> Tables:
+    """Return the checked tables of what `read_raw` gave, by name; errors are those of `read_tables`."""
     digest = hashlib.sha256()
     for name in sorted(raw):
         digest.update(f"{name}\n{raw[name].frame.to_csv(sep=chr(9), index=False)}".encode())
-    notes = raw.pop("notes", None)
-    tables = {name: _complete(table) for name, table in raw.items()}
+    notes = raw.get("notes")
+    tables = {name: _complete(table) for name, table in raw.items() if name != "notes"}
     _check_duplicates(tables.values())
     _check_references(tables)
+    _fill_in(tables)
     tables["experiments"] = _with_numbers(tables["experiments"], ("time",), infinite=True)
     tables["measurements"] = _with_numbers(tables["measurements"], ("time", "measurement"))
     tables["parameters"] = _parameters(tables["parameters"])
@@ -199,8 +219,8 @@ def _places(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     return places
 
 
-def _read(name: str, place: Any) -> Table:
-    """Read one table as stripped text."""
+def read_raw(name: str, place: Any, required: Sequence[str] = ()) -> Table:
+    """Read one table from a path or a DataFrame, as stripped text; raises InputError for a missing column."""
     import pandas as pd
 
     if isinstance(place, pd.DataFrame):
@@ -217,11 +237,7 @@ def _read(name: str, place: Any) -> Table:
         file = Path(place).name
     text.columns = [str(column).strip() for column in text.columns]
     table = Table(name, file, text.reset_index(drop=True))
-    if name == "notes":
-        required: Sequence[str] = ("subject", "note")
-    else:
-        required = REQUIRED[name]
-    for column in required:
+    for column in required or (REQUIRED[name] if name in REQUIRED else ("subject", "note")):
         if column not in text:
             near = difflib.get_close_matches(column, text.columns, n=1)
             hint = f"; rename {near[0]!r}" if near else "; add it to the header"
@@ -289,6 +305,58 @@ def _check_references(tables: Mapping[str, Table]) -> None:
                 raise tables["measurements"].unknown(row, "singleAgents", "experiment", name, known)
 
 
+def _fill_in(tables: dict[str, Table]) -> None:
+    """Give each filling of the placeholders of an observable an observable of its own; see the module."""
+    import pandas as pd
+
+    observables, measurements = tables["observables"], tables["measurements"]
+    rows, names = observables.frame.copy(), list(measurements.frame["observableId"])
+    parameters = set(tables["parameters"].frame["parameterId"])
+    place = {name: row for row, name in observables.cells("observableId")}
+    placeholders = {name: split(observables.frame["observablePlaceholders"][row]) for name, row in place.items()}
+    fillings: dict[str, dict[tuple[str, ...], str]] = {name: {} for name in place}
+    added = []
+    for row, (name, cell) in enumerate(zip(list(names), measurements.frame["observableParameters"], strict=True)):
+        given, known = tuple(split(cell)), fillings[name]
+        if len(given) != len(placeholders[name]):
+            told = f"has {len(given)} entries, but the observable {name} has {len(placeholders[name])} placeholders"
+            raise measurements.error(row, "observableParameters", told)
+        for part in given:
+            if part not in parameters and not _is_number(part):
+                raise measurements.unknown(row, "observableParameters", "number or parameter", part, parameters)
+        if given and given not in known:
+            known[given] = f"{name}__{len(known) + 1}" if known else name
+            filled = observables.frame.iloc[place[name]].copy()
+            filled["observableId"] = known[given]
+            for column in ("observableFormula", "noiseFormula"):
+                by = dict(zip(placeholders[name], given, strict=True))
+                filled[column] = replace_names(filled[column], by)
+            if len(known) == 1:
+                rows.loc[place[name]] = filled
+            elif known[given] in place:
+                told = f"{known[given]!r} also names a filling of the placeholders of {name}; rename it"
+                raise observables.error(place[known[given]], "observableId", told)
+            else:
+                added.append(filled)
+        names[row] = known.get(given, name)
+    if added:  # behind the others, whose lines stay those of the file
+        rows = pd.concat([rows, pd.DataFrame(added)], ignore_index=True)
+    tables["observables"] = Table("observables", observables.file, rows)
+    tables["measurements"] = Table("measurements", measurements.file, measurements.frame.assign(observableId=names))
+
+
+def replace_names(formula: str, by: Mapping[str, str]) -> str:
+    """Return a formula with names replaced, what stands for them in brackets."""
+    return re.sub(r"(?<![\w.])[A-Za-z_]\w*", lambda found: f"({by[found[0]]})" if found[0] in by else found[0], formula)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
 def split(cell: str) -> list[str]:
     """Return the names in a cell that holds several, separated by `;`."""
     return [part.strip() for part in cell.split(";") if part.strip()]
@@ -302,7 +370,7 @@ def _check_choices(tables: Mapping[str, Table]) -> None:
         for row, cell in tables[table].cells(column):
             if cell not in known:
                 raise tables[table].unknown(row, column, kind, cell, known)
-    noise = dict(
+    distribution = dict(
         zip(
             tables["observables"].frame["observableId"],
             tables["observables"].frame["noiseDistribution"],
@@ -310,15 +378,31 @@ def _check_choices(tables: Mapping[str, Table]) -> None:
         )
     )
     measurements = tables["measurements"]
+    _check_censoring(measurements)
     for row, (observable, value) in enumerate(
         zip(measurements.frame["observableId"], measurements.frame["measurement"], strict=True)
     ):
-        if noise[observable] == "log-normal" and value <= 0:
+        if noise.is_logarithmic(distribution[observable]) and value <= 0:
             raise measurements.error(
                 row,
                 "measurement",
-                f"is {value:g}, but the noise of {observable} is log-normal; leave the row out or choose normal noise",
+                f"is {value:g}, but the noise of {observable} is {distribution[observable]}; "
+                "leave the row out or choose normal noise",
             )
+
+
+def _check_censoring(measurements: Table) -> None:
+    """Raise InputError for an unknown word in `censoring` and for an interval without an upper end above its lower."""
+    for row, word in measurements.cells("censoring"):
+        upper = measurements.frame["measurementUpper"][row]
+        if word and word not in noise.CENSORING:
+            raise measurements.unknown(row, "censoring", "kind of censoring", word, noise.CENSORING)
+        if (word == "interval") != bool(upper):
+            told = "is empty" if word == "interval" else f"is {upper!r} in a row that is not censored as an interval"
+            raise measurements.error(row, "measurementUpper", f"{told}; give it with the censoring `interval` only")
+        lower = measurements.frame["measurement"][row]
+        if upper and not measurements.number(row, "measurementUpper", upper) > lower:
+            raise measurements.error(row, "measurementUpper", f"{upper} is not above the measurement {lower:g}")
 
 
 def _parameters(table: Table) -> Table:

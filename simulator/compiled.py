@@ -253,6 +253,11 @@ class CompiledModel:
         return index
 
     @cached_property
+    def species_index(self) -> dict[str, int]:
+        """Species -> its place in `species`."""
+        return {name: i for i, name in enumerate(self.species)}
+
+    @cached_property
     def frozen(self) -> frozenset[str]:
         """Parameters that keep their nominal values, because BioNetGen turned volumes that they decide into numbers."""
         volumes = self.network.volumes
@@ -432,11 +437,11 @@ class CompiledModel:
     def restrict(self, conditions: Conditions) -> CompiledModel:
         """Return the model without the species and reactions that none of `conditions` can reach.
 
-        A species is reached if it starts above zero, in any condition or protocol segment, or is made by a reaction
-        whose reactants are all reached and whose rate constant is not zero throughout. Parameters and observables stay
-        the same; the restricted model has a hash of its own and is right for these conditions only (see
-        `check_restriction`). Sensitivities to what only the removed parts would show are refused. Raises InputError
-        where nothing is reached.
+        A species is reached if it starts above zero, in any condition or protocol segment, if a segment sets it, or if
+        it is made by a reaction whose reactants are all reached and whose rate constant is not zero throughout.
+        Parameters and observables stay the same; the restricted model has a hash of its own and is right for these
+        conditions only (see `check_restriction`). Sensitivities to what only the removed parts would show are refused.
+        Raises InputError where nothing is reached.
         """
         if self._full is not None:
             self.check_restriction(conditions)
@@ -472,7 +477,7 @@ class CompiledModel:
 
     def _reached(self, conditions: Conditions) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the numbers of the species and of the reactions that any of `conditions` reaches."""
-        from .protocol import check_protocol, segment_parameters
+        from .protocol import check_protocol, segment_amounts, segment_parameters
 
         check_protocol(self, conditions)
         network, rows = self.network, range(len(conditions))
@@ -481,6 +486,7 @@ class CompiledModel:
         for segment in (None, *conditions.protocol):
             values = self.values(segment_parameters(self, conditions.parameters, segment, rows))
             start |= np.any(self.initial_amounts(values[:, : self.n_parameters]) != 0, axis=0)
+            start[list(segment_amounts(self, segment, rows))] = True
             runs |= np.any(self.rate_constants(values) != 0, axis=0)[self.rate_table.of_reaction]
         runs |= np.array([reaction.rate in self._rate_names for reaction in network.reactions], bool)
         return networks.reached(network, start.tolist(), runs.tolist())

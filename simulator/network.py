@@ -70,6 +70,11 @@ class ReactionNetwork:
         return content_hash(*(repr(getattr(self, f.name)) for f in dataclasses.fields(self) if f.name != "name"))
 
     @property
+    def depends_on_volumes(self) -> bool:
+        """True if a factor of some reaction has the volume of a compartment in it, named or as a number."""
+        return any(_CONVERSION.search(r.rule) for r in self.reactions)
+
+    @property
     def volumes(self) -> set[str]:
         """Names of the compartment volumes whose values BioNetGen has worked into the factors of reactions."""
         conversions = {found[1] for r in self.reactions if (found := _CONVERSION.search(r.rule))}
@@ -403,6 +408,30 @@ def _expression_text(x: Any, expression: str) -> str:
     if x.is_Function and x.args and all(isinstance(a, pysb.Tag) for a in x.args):
         return f"{name}({','.join(tag.name for tag in x.args)})"
     raise InputError(f"the expression {expression!r} contains {x}, which BioNetGen has no word for")
+
+
+def species_of(model: pysb.Model, network: ReactionNetwork, pattern: pysb.ComplexPattern) -> str | None:
+    """Return the name in the network of the species that a pattern describes in full; None if there is none."""
+    for name in network.species:
+        if _pattern(model, name).is_equivalent_to(pattern):
+            return name
+    return None
+
+
+def pattern_text(model: pysb.Model, species: str) -> str:
+    """Return how PySB writes a species of the network, for example `A(b=None) ** cell`."""
+    return repr(_pattern(model, species))
+
+
+def _pattern(model: pysb.Model, species: str) -> pysb.ComplexPattern:
+    from pysb.bng import _parse_species
+
+    before = list(model.species)
+    try:
+        _parse_species(model, f"1 {species} 0")  # a line of a .net text; PySB puts what it reads into the model
+        return model.species[-1]
+    finally:
+        model.species = before
 
 
 def is_pysb_model(source: object) -> bool:

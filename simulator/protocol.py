@@ -5,6 +5,9 @@ there, those at the very start of the clock to the segment that begins there. Ou
 parameters hold. Amounts are continuous across boundaries, except that fixed (clamped) species take the amount that the
 parameters of the segment give them. A segment that starts at minus infinity pre-equilibrates: the model is brought to
 steady state under it, then the clock starts at its end.
+
+A segment may also set species: as it starts, their amounts become what is given, once, and change freely from then on.
+At the start of the clock this comes after the initial amounts. No parameter acts on an amount that was set.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import InputError
+from .errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +35,8 @@ Float = npt.NDArray[np.float64]
 class Segment:
     """Parameter values that hold on `[start, end)`; `start = -inf` pre-equilibrates.
 
-    `set` maps parameter names to one value, or to one value per condition, shape (n_conditions,).
+    `set` maps parameter names to one value, or to one value per condition, shape (n_conditions,). The name of a species
+    sets its amount at `start`, and no longer.
     """
 
     start: float
@@ -183,13 +187,25 @@ def segment_parameters(
         return parameters
     p = parameters.copy()
     for name, value in segment.set.items():
-        values = np.asarray(value, float)
-        p[:, compiled.parameter_index(name)] = values if values.ndim == 0 else values[list(rows)]
+        if name not in compiled.species_index:
+            p[:, compiled.parameter_index(name)] = _of_rows(value, rows)
     return p
 
 
+def segment_amounts(compiled: CompiledModel, segment: Segment | None, rows: Iterable[int]) -> dict[int, Float]:
+    """Return the amounts, one or (n,), of the species that `segment` sets, by the species' number."""
+    given = {} if segment is None else segment.set
+    index = compiled.species_index
+    return {index[name]: _of_rows(value, rows) for name, value in given.items() if name in index}
+
+
+def _of_rows(value: float | npt.ArrayLike, rows: Iterable[int]) -> Float:
+    values = np.asarray(value, float)
+    return values if values.ndim == 0 else values[list(rows)]
+
+
 def check_protocol(compiled: CompiledModel, conditions: Conditions) -> None:
-    """Raise InputError for unknown parameters, values that are not finite or not one per condition."""
+    """Raise InputError for unknown names, clamped species, values that are not finite or not one per condition."""
     if conditions.parameters.shape[1] != compiled.n_parameters:
         raise InputError(
             f"conditions have {conditions.parameters.shape[1]} parameters, the model {compiled.name} has "
@@ -208,7 +224,12 @@ def check_protocol(compiled: CompiledModel, conditions: Conditions) -> None:
         )
     for segment in conditions.protocol:
         for name, value in segment.set.items():
-            compiled.parameter_index(name)
+            if name in compiled.species_index:
+                check_free(compiled, name)
+            elif "(" in name:  # a pattern, which no parameter is called
+                raise unknown_name("species", name, compiled.species)
+            else:
+                compiled.parameter_index(name)
             values = np.asarray(value, float)
             if not np.all(np.isfinite(values)):
                 raise InputError(f"{name} in the segment [{segment.start}, {segment.end}) is not finite")
@@ -217,3 +238,13 @@ def check_protocol(compiled: CompiledModel, conditions: Conditions) -> None:
                     f"{name} in the segment [{segment.start}, {segment.end}) has shape {values.shape}, "
                     f"expected one value or one per condition ({len(conditions)},)"
                 )
+
+
+def check_free(compiled: CompiledModel, species: str) -> None:
+    """Raise InputError for a clamped species, whose amount cannot be set."""
+    i = compiled.species_index[species]
+    if compiled.network.fixed[i]:
+        raise InputError(
+            f"{species} is clamped: its amount is {compiled.network.initials[i]} throughout and cannot be set; "
+            "set a parameter that it is made of, or unclamp it in the rules"
+        )

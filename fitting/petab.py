@@ -1,0 +1,365 @@
+"""A PEtab problem (version 2, PySB model) in, a `Problem` out; and back. The `petab` library checks both.
+
+What PEtab has and these tables have not is said in their words when a problem is read:
+
+* measurements without an experiment belong to one that changes nothing; replicates are numbered
+* species come by the mapping table, and a condition that names one sets its amount as the period starts
+* what conditions set for the observables alone becomes a placeholder that each measurement fills in
+* PySB counts amounts, so the size of a compartment acts through rate constants only; a condition may change it
+  where no rate constant has it in, which changes nothing, and is refused where one has
+
+Not read: periods that start before 0 or of which the first starts after 0, measurements at infinity, several models,
+prior distributions other than those of `tables`. A log-normal prior is a density over ln x here, over x in PEtab.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..simulator import network as networks
+from ..simulator.compiled import CompiledModel, compile_model
+from ..simulator.errors import InputError
+from ..simulator.expressions import names_in
+from ..simulator.options import SolverOptions
+from .objective import Problem
+from .observation import parsed
+from .tables import REQUIRED, Table, checked, read_raw, split
+
+if TYPE_CHECKING:
+    import pysb
+
+NO_EXPERIMENT = "unchanged"
+"""Name of the experiment of measurements that name none."""
+FILES = {name: f"{name.removesuffix('s')}_files" for name in REQUIRED}
+"""Table -> key of its files in the YAML file."""
+
+
+def read_petab(path: str | Path, *, options: SolverOptions | None = None, threads: int | None = None,
+               cache: bool = True) -> Problem:  # fmt: skip
+    """Return the problem that a PEtab file states.
+
+    Parameters
+    ----------
+    path
+        The YAML file of a problem in version 2 of PEtab, with one model in the language `pysb`: a Python file that
+        defines `model`, **which is run**.
+    options, threads
+        Passed on to `simulate`.
+    cache
+        Keep and use the generated network in the user's cache folder.
+
+    Raises
+    ------
+    InputError
+        For what is wrong with a table or cannot be read, with file, line, column and remedy; for what the linter of
+        the `petab` library calls an error; where that library is not installed.
+    """
+    path = Path(path)
+    config = _config(path)
+    raw = {name: _joined(path, name, config.get(key) or ()) for name, key in FILES.items()}
+    mapping = _joined(path, "mapping", config.get("mapping_files") or ())
+    model = _model(path, config)
+    compiled = compile_model(model, cache=cache)
+    compiled = _with_mapped(model, compiled, mapping)
+    _name_experiments(raw)
+    _number_replicates(raw["measurements"])
+    _read_priors(raw["parameters"])
+    _use_own_words(model, compiled, mapping, raw)
+    tables = checked({name: Table(table.name, table.file, table.frame) for name, table in raw.items()})
+    problem = Problem(compiled, tables, options=options, threads=threads)
+    if errors := [said for said in lint(path) if not said.startswith(("WARNING", "INFO"))]:
+        raise InputError(f"{path.name} is no valid PEtab problem: {'; '.join(errors)}")
+    return problem
+
+
+def lint(path: str | Path) -> list[str]:
+    """Return what the linter of the `petab` library says of a problem, most of it `ERROR: ...` or `WARNING: ...`.
+
+    Raises InputError where the library is not installed.
+    """
+    petab = _petab()
+    try:
+        found = petab.Problem.from_yaml(str(path)).validate()
+    except Exception as error:  # the library raises whatever the parser of a table happens to raise
+        return [f"CRITICAL: {' '.join(str(error).split())}"]
+    return [" ".join(str(issue).split()) for issue in found]
+
+
+def _petab() -> Any:
+    try:
+        import petab.v2
+    except ImportError as error:
+        raise InputError(f"PEtab problems need the `petab` library: pip install 'residuum[petab]' ({error})") from None
+    return petab.v2
+
+
+# ---- files ------------------------------------------------------------------------------------------------------
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """Return the YAML file as a dictionary."""
+    _petab()
+    from petab.v1.yaml import load_yaml
+
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; give the YAML file of a PEtab problem")
+    try:
+        config = load_yaml(str(path))
+        version = str(config["format_version"])
+    except Exception as error:  # the parser's own kinds of errors
+        raise InputError(f"{path.name} is no YAML file of a PEtab problem: {error}") from None
+    if version.partition(".")[0] != "2":
+        raise InputError(f"{path.name}, format_version: is {version}, expected 2; convert it with `petab.v2.petab1to2`")
+    return dict(config)
+
+
+def _joined(path: Path, name: str, files: Sequence[str]) -> Table:
+    """Return the table in one or several files; an empty one where there is none and none is needed."""
+    import pandas as pd
+
+    required = REQUIRED.get(name, ("petabEntityId", "modelEntityId"))
+    if not files:
+        if name not in ("conditions", "experiments", "mapping"):
+            raise InputError(f"{path.name}, {FILES[name]}: is empty; a problem needs a table of {name}")
+        return Table(name, f"table {name}", pd.DataFrame(columns=list(required), dtype=object))
+    parts = [read_raw(name, path.parent / file, required) for file in files]
+    if len(parts) == 1:
+        return parts[0]
+    frame = pd.concat([part.frame for part in parts], ignore_index=True).fillna("")
+    return Table(name, " + ".join(part.file for part in parts), frame)
+
+
+def _model(path: Path, config: Mapping[str, Any]) -> pysb.Model:
+    from petab.v1.models.pysb_model import PySBModel
+
+    models = config.get("model_files") or {}
+    if len(models) != 1:
+        raise InputError(f"{path.name}, model_files: holds {len(models)} models, expected one; split the problem")
+    ((name, entry),) = models.items()
+    if entry.get("language") != "pysb":
+        raise InputError(f"{path.name}, model {name}: the language is {entry.get('language')!r}, expected 'pysb'")
+    place = path.parent / str(entry.get("location"))
+    if not place.is_file():
+        raise InputError(f"{path.name}, model {name}: the file {place} does not exist")
+    try:
+        return PySBModel.from_file(str(place), model_id=name).model
+    except Exception as error:  # it runs a file of the user's
+        raise InputError(f"{place.name} defines no PySB model: {type(error).__name__}: {error}") from None
+
+
+# ---- PEtab to tables --------------------------------------------------------------------------------------------
+
+
+def _with_mapped(model: pysb.Model, compiled: CompiledModel, mapping: Table) -> CompiledModel:
+    """Return the model with an observable for each species that the mapping table names."""
+    observables = dict(compiled.network.observables)
+    for row, name in mapping.cells("petabEntityId"):
+        if species := _mapped_species(model, compiled, mapping, row):
+            alone = ((compiled.species_index[species], 1.0),)
+            if name in compiled.parameters or observables.get(name, alone) != alone:
+                told = f"{name!r} stands for {species}, but is another quantity of the model; choose another name"
+                raise mapping.error(row, "petabEntityId", told)
+            observables[name] = alone
+    network = dataclasses.replace(compiled.network, observables=observables)
+    return CompiledModel(network, compiled.units)
+
+
+def _mapped_species(model: pysb.Model, compiled: CompiledModel, mapping: Table, row: int) -> str | None:
+    """Return the species that a row of the mapping table names; None for one that names no species."""
+    from petab.v1.models.pysb_model import pattern_from_string
+
+    text = mapping.frame["modelEntityId"][row]
+    if "(" not in text:
+        return None
+    try:
+        species = networks.species_of(model, compiled.network, pattern_from_string(text, model))
+    except Exception as error:  # PySB refuses patterns in several ways
+        raise mapping.error(row, "modelEntityId", f"{text!r} is no species of PySB: {error}") from None
+    if species is None:
+        known = [networks.pattern_text(model, name) for name in compiled.species]
+        raise mapping.unknown(row, "modelEntityId", "species", text, known)
+    return species
+
+
+def _name_experiments(raw: dict[str, Table]) -> None:
+    """Give measurements that name no experiment one that changes nothing."""
+    import pandas as pd
+
+    measurements, experiments = raw["measurements"], raw["experiments"]
+    nameless = measurements.frame["experimentId"] == ""
+    if nameless.any():
+        taken, name = set(experiments.frame["experimentId"]), NO_EXPERIMENT
+        while name in taken:
+            name += "_"
+        measurements.frame.loc[nameless, "experimentId"] = name
+        row = pd.DataFrame([{"experimentId": name, "time": "0", "conditionId": ""}])
+        raw["experiments"] = Table(
+            "experiments", experiments.file, pd.concat([experiments.frame, row], ignore_index=True).fillna("")
+        )
+
+
+def _number_replicates(measurements: Table) -> None:
+    """Number the rows that measure the same thing with different results; raises InputError if these are the same."""
+    frame = measurements.frame
+    if "replicateId" not in frame:
+        frame["replicateId"] = ""
+    whole = frame.drop(columns="replicateId").agg("\t".join, axis=1)
+    seen: dict[tuple[str, ...], list[int]] = {}
+    columns = (frame[c] for c in ("observableId", "experimentId", "time", "replicateId"))
+    for row, key in enumerate(zip(*columns, strict=True)):
+        for before in seen.setdefault(key, []):
+            if whole[before] == whole[row]:
+                told = f"repeats line {before + 2}; remove one, or tell replicates apart by a column replicateId"
+                raise measurements.error(row, "measurement", told)
+        seen[key].append(row)
+    for (*_, replicate), rows in seen.items():
+        if not replicate and len(rows) > 1:
+            for number, row in enumerate(rows, start=1):
+                frame.loc[row, "replicateId"] = str(number)
+
+
+def _read_priors(parameters: Table) -> None:
+    """Turn uniform priors into bounds and log-uniform ones into the scale log10."""
+    frame = parameters.frame
+    if "priorDistribution" not in frame:
+        return
+    for column in ("parameterScale", "priorParameters"):
+        if column not in frame:
+            frame[column] = ""
+    for row, kind in list(parameters.cells("priorDistribution")):
+        if kind not in ("uniform", "log-uniform"):
+            continue
+        limits = parameters.numbers(row, "priorParameters", frame["priorParameters"][row])
+        if limits:
+            lower, upper = (parameters.number(row, c, frame[c][row]) for c in ("lowerBound", "upperBound"))
+            if len(limits) != 2 or limits[0] > lower or limits[1] < upper:
+                told = f"the {kind} prior does not cover the bounds [{lower:g}, {upper:g}]; narrow the bounds to it"
+                raise parameters.error(row, "priorParameters", told)
+        if kind == "log-uniform":
+            frame.loc[row, ["priorDistribution", "parameterScale"]] = "uniform", "log10"
+
+
+def _use_own_words(model: pysb.Model, compiled: CompiledModel, mapping: Table, raw: dict[str, Table]) -> None:
+    """Rewrite conditions and observables, in place, with names of the network, parameters and placeholders only."""
+    conditions, observables = raw["conditions"], raw["observables"]
+    names: dict[str, str] = {}
+    """PEtab's names -> those of parameters and species."""
+    for row, name in mapping.cells("petabEntityId"):
+        entity = mapping.frame["modelEntityId"][row]
+        names[name] = _mapped_species(model, compiled, mapping, row) or entity or name
+    for frame, column in (
+        (conditions.frame, "targetValue"), (observables.frame, "observableFormula"),
+        (observables.frame, "noiseFormula"),
+    ):  # fmt: skip
+        frame[column] = [_formula(cell) for cell in frame[column]]
+    used = _symbols(observables)
+    compartments = set(model.compartments.keys())
+    observed: dict[str, dict[str, str]] = {}
+    """What conditions set for the observables alone: name -> condition -> value."""
+    for row, target in conditions.cells("targetId"):
+        entity, value = names.get(target, target), conditions.frame["targetValue"][row]
+        condition = conditions.frame["conditionId"][row]
+        if entity in compiled.derived:
+            told = f"{entity!r} is an expression of parameters; set what it is made of"
+            raise conditions.error(row, "targetId", told)
+        if entity in compiled.parameters:
+            if entity in used:
+                observed.setdefault(entity, {})[condition] = value
+        elif entity in compartments:
+            if compiled.network.depends_on_volumes:
+                told = (
+                    f"the size of {entity!r} is worked into rate constants of the network and cannot be set by a "
+                    "condition; set it in the model file"
+                )
+                raise conditions.error(row, "targetId", told)
+        elif entity in compiled.species_index:
+            continue
+        elif target in used:
+            observed.setdefault(target, {})[condition] = value
+        else:
+            known = (*compiled.parameters, *names, *compartments, *sorted(used))
+            raise conditions.unknown(row, "targetId", "target of a condition", target, known)
+    entities = [names.get(target, target) for target in conditions.frame["targetId"]]
+    kept = np.array([entity in (*compiled.parameters, *compiled.species) for entity in entities], bool)
+    # what no condition of a measurement sets in the model stays as the model has it
+    listed = set(raw["parameters"].frame["parameterId"])
+    for symbol in used & set(compiled.parameters) - listed:
+        observed.setdefault(symbol, {})
+    _make_placeholders(raw, observed, dict(zip(compiled.parameters, compiled.nominal, strict=True)))
+    frame = conditions.frame.assign(targetId=entities)
+    # a condition that sets nothing in the model is still named by experiments
+    idle = set(frame["conditionId"]) - set(frame.loc[kept, "conditionId"])
+    experiments = raw["experiments"]
+    given = ["" if name in idle else name for name in experiments.frame["conditionId"]]
+    raw["experiments"] = Table("experiments", experiments.file, experiments.frame.assign(conditionId=given))
+    raw["conditions"] = Table("conditions", conditions.file, frame.loc[kept].reset_index(drop=True))
+
+
+def _symbols(observables: Table) -> set[str]:
+    """Return the names in all formulas of the observables but the placeholders."""
+    symbols: set[str] = set()
+    for row in range(len(observables.frame)):
+        placeholders = {
+            name
+            for column in ("observablePlaceholders", "noisePlaceholders") if column in observables.frame
+            for name in split(observables.frame[column][row])
+        }  # fmt: skip
+        for column in ("observableFormula", "noiseFormula"):
+            if text := observables.frame[column][row]:
+                symbols |= names_in(parsed(observables, row, column, text)) - placeholders
+    return symbols
+
+
+def _make_placeholders(
+    raw: dict[str, Table], observed: Mapping[str, Mapping[str, str]], nominal: Mapping[str, float]
+) -> None:
+    """Turn names in formulas of observables that conditions set into placeholders that measurements fill in."""
+    observables, measurements, experiments = raw["observables"], raw["measurements"], raw["experiments"]
+    for table, column in ((observables, "observablePlaceholders"), (measurements, "observableParameters")):
+        if column not in table.frame:
+            table.frame[column] = ""
+    for name, values in observed.items():
+        mine = set()
+        for row, observable in observables.cells("observableId"):
+            formulas = (observables.frame[c][row] for c in ("observableFormula", "noiseFormula"))
+            if any(re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", formula) for formula in formulas):
+                mine.add(observable)
+                _append(observables, row, "observablePlaceholders", name)
+        for row, observable in measurements.cells("observableId"):
+            if observable not in mine:
+                continue
+            value = _value_at(raw, row, values, experiments)
+            if value is None and name not in nominal:
+                experiment = measurements.frame["experimentId"][row]
+                told = f"{observable} needs {name!r}, which no condition of {experiment!r} sets by then; set it there"
+                raise measurements.error(row, "observableId", told)
+            _append(measurements, row, "observableParameters", repr(float(nominal[name])) if value is None else value)
+
+
+def _value_at(raw: Mapping[str, Table], row: int, values: Mapping[str, str], experiments: Table) -> str | None:
+    """Return what the conditions that hold at a measurement set: those of the latest period that sets anything."""
+    measurements = raw["measurements"]
+    time = measurements.number(row, "time", measurements.frame["time"][row])
+    latest, found = -math.inf, None
+    for k, name in experiments.cells("experimentId"):
+        start = experiments.number(k, "time", experiments.frame["time"][k], infinite=True)
+        condition = experiments.frame["conditionId"][k]
+        if name == measurements.frame["experimentId"][row] and condition in values and latest <= start <= time:
+            latest, found = start, values[condition]
+    return found
+
+
+def _append(table: Table, row: int, column: str, text: str) -> None:
+    table.frame.loc[row, column] = "; ".join([*split(table.frame[column][row]), text])
+
+
+def _formula(text: str) -> str:
+    """Return a formula of PEtab in the words of `expressions`: PEtab's `log` is the natural one."""
+    return re.sub(r"\blog\s*\(", "ln(", text)
