@@ -62,8 +62,8 @@ _SIMULATOR = (
 _FITTING = ("Fit", "Problem", "fit", "read_problem")
 
 __all__ = [
-    "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_model", "aml_modules", "aml_problem",
-    "aml_raf_mek_draws", "aml_tables", "dose_matrix", "remove_drug", *_SIMULATOR, *_FITTING,
+    "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_fitted", "aml_model", "aml_modules",
+    "aml_problem", "aml_raf_mek_draws", "aml_tables", "dose_matrix", "remove_drug", *_SIMULATOR, *_FITTING,
 ]  # fmt: skip
 
 
@@ -245,14 +245,15 @@ def aml_problem(*, changes: Mapping[str, float] | None = None) -> Problem:
     ----------
     changes
         Parameter of the model -> value, in place of the nominal one, of what the problem does not estimate: for
-        example a row of `aml_raf_mek_draws`. What a context or a drug sets stays as these say.
+        example a row of `aml_raf_mek_draws`.
 
     Raises
     ------
     UnknownNameError
         For an unknown parameter, with the nearest name.
     InputError
-        For a value that is negative or no number, or a parameter that the problem estimates.
+        For a value that is negative or no number, or a parameter that the problem estimates or its contexts and drugs
+        set.
     """
     import pandas as pd
 
@@ -264,13 +265,45 @@ def aml_problem(*, changes: Mapping[str, float] | None = None) -> Problem:
     places: dict[str, Any] = {name: models.network_path().with_name(f"aml_{name}.tsv") for name in names}
     if fixed := _aml_changes(changes or {}):
         own = pd.read_csv(places["parameters"], sep="\t", dtype=str, keep_default_na=False)
-        if estimated := [name for name in fixed if name in set(own["parameterId"])]:
-            raise InputError(f"{estimated[0]} is estimated by the problem; leave it out of `changes`")
+        for name in fixed:
+            if name in set(own["parameterId"]):
+                raise InputError(f"{name} is estimated by the problem; leave it out of `changes`")
+            if models.parameters.row(name).set_by_context or name.startswith("drug"):
+                raise InputError(f"{name} is set by the contexts and drugs of the problem; leave it out of `changes`")
         rows = [
             {"parameterId": name, "nominalValue": repr(value), "estimate": "false"} for name, value in fixed.items()
         ]
         places["parameters"] = pd.concat([own, pd.DataFrame(rows)], ignore_index=True)
     return read_problem(aml_model(), places, resolve=_aml_condition)
+
+
+def aml_fitted(values: Mapping[str, float], context: str, drugs: Sequence[str] = ()) -> dict[str, float]:
+    """Return what estimated values of `aml_problem` mean in a context under drugs: `changes` for `aml_conditions`.
+
+    Parameters
+    ----------
+    values
+        Parameter of the problem -> value, as in `fit(problem).values`. Offsets and scales of assays are passed over.
+    context, drugs
+        Names as in `aml_conditions`; the drugs in the order in which they are given there.
+
+    Raises
+    ------
+    UnknownNameError
+        For an unknown context or drug, with the nearest name.
+
+    Examples
+    --------
+    >>> import residuum
+    >>> changes = residuum.aml_fitted({"shift_gilteritinib_FLT3_ITD": 2.0}, "blast-itd", ["gilteritinib"])
+    >>> {name: round(value, 6) for name, value in changes.items()}
+    {'drug1_FLT3A_typeI_kd': 1.2}
+    """
+    from . import models
+
+    _dose_parameters(tuple(drugs))
+    with _model_names():
+        return models.fitted.overrides(values, context, drugs)
 
 
 def aml_raf_mek_draws(n: int, seed: int = 0) -> pd.DataFrame:

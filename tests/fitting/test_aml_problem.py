@@ -108,6 +108,36 @@ def test_the_nominal_point_is_the_shipped_model(problem: Problem) -> None:
     assert list(problem.model_parameters("molm13_linifanib_10").values()) == pytest.approx(list(shipped))
 
 
+def test_estimated_values_mean_the_same_wherever_a_condition_is_asked_for(problem: Problem) -> None:
+    """What `models.fitted` makes of a point is what the conditions of the problem make of it, in every experiment."""
+    theta = np.clip(
+        problem.nominal + np.random.default_rng(2).normal(0, 0.3, problem.n_free), problem.lower, problem.upper
+    )
+    values = problem.values(theta)
+    table, steps = problem.tables.conditions.frame, problem.tables.experiments.frame
+    given = {name: dict(zip(g["targetId"], g["targetValue"], strict=True)) for name, g in table.groupby("conditionId")}
+    for experiment in problem.experiments.names:
+        told = {
+            k: v for c in steps["conditionId"][steps["experimentId"] == experiment] if c for k, v in given[c].items()
+        }
+        named = {name: told[name] for name in sorted(told, key=str.casefold) if name in models.drugs.names()}
+        ligands = {name: float(value) for name, value in told.items() if name.startswith("ligand_")}
+        cell = resolve({"context": told["context"], **named}) | ligands
+        fitted = models.fitted.overrides(values, told["context"], list(named))
+        expected = problem.compiled.parameter_vector(cell | fitted)
+        assert list(problem.model_parameters(experiment, theta).values()) == pytest.approx(list(expected)), experiment
+
+
+def test_a_shift_follows_its_drug_into_other_cells_and_slots() -> None:
+    values = {"shift_gilteritinib_FLT3": 2.0, "shift_gilteritinib_FLT3_ITD": 3.0, "input_SOS_serum": 4.8}
+    nominal = models.drugs.slot_overrides(2, "gilteritinib", "blast-itd+erk-stroma")
+    fitted = models.fitted.overrides(values, "blast-itd+erk-stroma", ["trametinib", "gilteritinib"])
+    assert fitted["drug2_FLT3A_typeI_kd"] == pytest.approx(3 * nominal["drug2_FLT3A_typeI_kd"])
+    assert fitted["drug2_FLT3B_typeI_kd"] == pytest.approx(2 * nominal["drug2_FLT3B_typeI_kd"])
+    assert fitted["drive_SOS_basal"] == pytest.approx(4.8)
+    assert set(fitted) == {"drug2_FLT3A_typeI_kd", "drug2_FLT3B_typeI_kd", "drive_SOS_basal"}
+
+
 def test_priors_are_those_of_the_model_s_tables(problem: Problem) -> None:
     free = problem.tables.parameters.frame.set_index("parameterId")
     cells = {name: models.contexts.quantities(context) for name, context in BASAL.items()}
@@ -136,17 +166,32 @@ def test_residuals_are_finite_at_the_nominal_point_and_igf1_costs_no_run(problem
     assert problem.experiments.n_simulated - before == 25
 
 
-@pytest.mark.parametrize(("shift", "sign"), [(0.1, -1.0), (1.0, 0.0), (10.0, 1.0)])
-def test_a_range_of_ic50s_punishes_what_lies_outside_only(problem: Problem, shift: float, sign: float) -> None:
+def test_a_range_of_ic50s_punishes_what_lies_outside(problem: Problem) -> None:
+    """Below the range too little is left at its lower end, above it too much at its upper end."""
+    rows = problem.tables.measurements.frame.loc[problem.fit_rows].reset_index(drop=True)
+    ends: dict[str, list[np.ndarray]] = {"least": [], "most": []}
+    for shift in (0.1, 1.0, 10.0):
+        residuals = problem.evaluate(moved(problem, shift_gilteritinib_FLT3_ITD=shift)).residuals
+        for end, found in ends.items():
+            of = rows.index[rows["experimentId"].str.contains("gilteritinib") & rows["observableId"].str.endswith(end)]
+            assert len(of) == 2  # MV4-11 and MOLM-13
+            found.append(residuals[of])
+    below, within, above = np.array(ends["least"])
+    assert np.all(below < -1.5) and np.all((within > -0.6) & (within < 0)) and np.all(above > -0.1)
+    below, within, above = np.array(ends["most"])
+    assert np.all(above > 1.5) and np.all((within < 0.6) & (within > 0)) and np.all(below < 0.1)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.5, 0.5 + 1e-9, 1.0, 1e6])
+def test_the_ends_of_a_range_are_smooth_and_finite(problem: Problem, fraction: float) -> None:
+    """Their residual is softplus((0.5 - fraction) / sd), or that of the opposite sign, however far out."""
     rows = problem.tables.measurements.frame
-    evaluation = problem.evaluate(moved(problem, shift_gilteritinib_FLT3_ITD=shift))
-    experiments = [rows["experimentId"][row] for row in problem.fit_rows]
-    of = [i for i, name in enumerate(experiments) if re.fullmatch(r"(mv411|molm13)_gilteritinib_.*", name)]
-    residuals = evaluation.residuals[of]
-    assert len(of) == 4
-    assert np.all(residuals * sign >= 0)
-    # ten times out: some 0.3 of the signal too much or too little at one end, at an assumed sd of 0.1
-    assert np.abs(residuals).max() == pytest.approx(3.0, abs=1.5) if sign else np.all(residuals == 0)
+    values = problem.values(problem.nominal) | {"scale_pFLT3_mv411": 1.0}
+    readouts = {name: np.full(len(rows), fraction) for name in problem.observation.readouts}
+    residuals = problem.observation.residuals(problem.observation.predict(readouts, values), problem.measured)
+    for end, sign in (("least", -1.0), ("most", 1.0)):
+        of = rows.index[rows["observableId"] == f"left_pFLT3_mv411_{end}"]
+        assert residuals[of] == pytest.approx(sign * np.logaddexp(0.0, sign * (fraction - 0.5) / 0.1), abs=1e-12)
 
 
 # ---- the fit ---------------------------------------------------------------------------------------------------------
