@@ -78,8 +78,8 @@ class Checkpoint:
             raise InputError(f"cannot keep starts in {self.folder}: {error.strerror}; choose another folder") from None
         if (there := self._files()) and not resume:
             raise InputError(
-                f"{self.folder} holds {len(there)} finished starts of an earlier fit; "
-                "resume it, or choose another folder"
+                f"{self.folder} holds finished starts of an earlier fit ({len(there)}); "
+                "resume it (--resume), or choose another folder"
             )
         self._lost = False
 
@@ -131,13 +131,6 @@ class Checkpoint:
             if not self._lost:
                 _say(f"starts can no longer be kept in {self.folder}: {error.strerror}; the fit goes on without")
             self._lost = True
-
-    def clear(self) -> None:
-        """Remove the records, and the folder if nothing else is in it."""
-        for path in self._files():
-            path.unlink(missing_ok=True)
-        if not any(self.folder.iterdir()):
-            self.folder.rmdir()
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("start-*.json"))

@@ -187,7 +187,7 @@ def _by_fides(problem: Problem, theta: Float, settings: Settings, seen: Seen) ->
     # BFGS needs a positive definite matrix; directions that nothing determines get a small curvature
     hessian += 1e-6 * max(float(np.trace(hessian)) / problem.n_free, 1.0) * np.eye(problem.n_free)
     o = fides.Options
-    # a short step of a quasi-Newton method says less about the optimum than one of least squares: a tenth of its tolerance
+    # a short step of a quasi-Newton method says less about the optimum than one of least squares
     options = {o.MAXITER: settings.max_evaluations, o.FRTOL: 0.1 * settings.tolerance, o.FATOL: 1e-10, o.GATOL: 1e-6}
     search = fides.Optimizer(
         loss, problem.upper, problem.lower, verbose=logging.CRITICAL, options=options, hessian_update=fides.BFGS()

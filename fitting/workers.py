@@ -9,11 +9,11 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..simulator.ensemble import available_threads
 from .minimise import Settings, Start, minimise
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Tell = Callable[[Start], None]
 
 
-def in_turn(problem: Problem, starts: Sequence[Start], settings: Settings, tell: Tell) -> Iterator[Start]:
+def in_turn(problem: Problem, starts: Sequence[Start], settings: Settings, tell: Tell) -> Generator[Start]:
     """Yield each start when it is finished; after an interruption the running one holds its best point."""
     for start in starts:
         minimise(problem, start, settings, tell)
@@ -43,7 +43,7 @@ class _Worker:
 
 def in_processes(
     problem: Problem, starts: Sequence[Start], settings: Settings, tell: Tell, processes: int
-) -> Iterator[Start]:
+) -> Generator[Start]:
     """Yield each start when it is finished; `processes` are searched from at a time, sharing the cores.
 
     After an interruption the running ones hold the best points that they have told of. A start whose process is killed
