@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .objective import Evaluation, Problem, read_problem
-    from .plots import plot_fit
+    from .plots import plot_fit, plot_parameters, plot_waterfall
     from .result import Fit
     from .search import fit
     from .tables import Tables, read_tables
 
 _HOME = {
     "Evaluation": "objective", "Problem": "objective", "read_problem": "objective",
-    "plot_fit": "plots",
+    "plot_fit": "plots", "plot_parameters": "plots", "plot_waterfall": "plots",
     "Fit": "result",
     "fit": "search",
     "Tables": "tables", "read_tables": "tables",

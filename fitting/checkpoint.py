@@ -36,16 +36,15 @@ def identity(problem: Problem, settings: Settings, **drawn: Any) -> dict[str, An
 
     Neither the number of starts nor that of threads and processes is part of it.
     """
-    tables = {
-        name: getattr(problem.tables, name)
-        for name in ("conditions", "experiments", "measurements", "observables", "parameters")
-    }
-    in_experiments = [problem.model_parameters(name) for name in problem.experiments.names]
+    tables = {field.name: getattr(problem.tables, field.name) for field in dataclasses.fields(problem.tables)}
     return {
         "model": f"{problem.compiled.name} ({problem.compiled.hash[:16]})",
-        **{f"table of {name}": f"{len(table.frame)} rows ({_hash(table.frame.to_csv())[:16]})"
-           for name, table in tables.items()},
-        "what the conditions stand for": _hash(json.dumps(in_experiments))[:16],
+        **{
+            f"table of {name}": f"{len(table.frame)} rows ({_hash(table.frame.to_csv())[:16]})"
+            for name, table in tables.items()
+            if hasattr(table, "frame")
+        },
+        "what the conditions stand for": _hash("" if problem.resolve is None else problem.resolve.text())[:16],
         "solver": str(problem.experiments.options or SolverOptions()),
         **dataclasses.asdict(settings),
         **drawn,

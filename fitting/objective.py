@@ -124,12 +124,14 @@ class Problem:
         Counts of fit rows, informative priors and estimated parameters.
     n_failures
         Number of points evaluated so far at which a run failed.
+    resolve
+        What names in the conditions stand for, asked once and remembered; None if there are only parameters.
     """
 
     def __init__(self, compiled: CompiledModel, tables: Tables, *, resolve: Resolve | None = None,
                  options: SolverOptions | None = None, threads: int | None = None) -> None:  # fmt: skip
         self.compiled, self.tables = compiled, tables
-        self._resolve = None if resolve is None else Remembered(resolve)
+        self.resolve = None if resolve is None else Remembered(resolve)
         self.scaling = Scaling(tables.parameters)
         table = tables.parameters.frame
         self.fixed = {
@@ -142,7 +144,7 @@ class Problem:
         readouts = (*compiled.observables, *compiled.species)
         self.observation = Observation(tables, readouts, self.fixed, self.scaling.names)
         self.experiments = Experiments(compiled, tables, self.observation.readouts, (*self.fixed, *self.scaling.names),
-                                       self._resolve, options, threads)  # fmt: skip
+                                       self.resolve, options, threads)  # fmt: skip
         self._check_use()
         rows = tables.measurements.frame
         self.measured = rows["measurement"].to_numpy(float)
@@ -158,7 +160,7 @@ class Problem:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what the problem was made from: the copy reads the tables anew and remembers no runs."""
-        return _again, (self.compiled, self.tables, self._resolve, self.experiments.options, self.experiments.threads)
+        return _again, (self.compiled, self.tables, self.resolve, self.experiments.options, self.experiments.threads)
 
     def _check_use(self) -> None:
         """Raise InputError for an estimated parameter that nothing depends on."""

@@ -95,7 +95,8 @@ def in_processes(
                     workers.remove(worker)
                     connection.close()
                 else:
-                    connection.send(worker.start)
+                    with suppress(OSError):  # it has just died: the next round notices
+                        connection.send(worker.start)
     finally:
         for worker in workers:
             worker.process.terminate()

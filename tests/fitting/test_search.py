@@ -11,8 +11,9 @@ import pytest
 from helpers import RECOVERY, recovery_problem
 
 from residuum.fitting import fit
-from residuum.fitting.minimise import METHODS
+from residuum.fitting.minimise import METHODS, Start
 from residuum.fitting.result import spread
+from residuum.fitting.search import _so_far
 from residuum.simulator import InputError, SolverOptions
 
 
@@ -224,6 +225,16 @@ def test_a_search_that_cannot_evaluate_a_point_says_why(frames: Any, make: Calla
 def test_progress_goes_to_standard_error_only(frames: Any, make: Callable, capsys: pytest.CaptureFixture[str]) -> None:
     fit(make(frames), progress=True)
     assert capsys.readouterr().out == ""
+
+
+def test_progress_is_one_line_with_the_best_of_all_starts() -> None:
+    point = np.zeros(2)
+    tries = [Start(0, point), Start(1, point), Start(2, point)]
+    tries[0].see(point, 12.345678, False)
+    tries[1].see(point, 3.0, True)  # runs fail there: not the best
+    tries[1].n_failures = 4
+    said = "1 of 3 starts done, best loss 12.35 (start 0); start 1, step 1: loss 3, 4 points failed"
+    assert _so_far(tries, {0}, tries[1]) == said
 
 
 def test_an_estimated_parameter_of_the_model_needs_no_condition(frames: Any, make: Callable) -> None:
