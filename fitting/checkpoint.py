@@ -45,6 +45,7 @@ def identity(problem: Problem, settings: Settings, **drawn: Any) -> dict[str, An
             if hasattr(table, "frame")
         },
         "what the conditions stand for": _hash("" if problem.resolve is None else problem.resolve.text())[:16],
+        "parameters searched for": ", ".join(problem.names),
         "solver": str(problem.experiments.options or SolverOptions()),
         **dataclasses.asdict(settings),
         **drawn,

@@ -177,7 +177,7 @@ def _by_fides(problem: Problem, theta: Float, settings: Settings, seen: Seen) ->
     fides = _import_fides()
 
     def loss(point: Float) -> tuple[float, Float]:
-        value, gradient, failed = _loss_and_gradient(problem, point)
+        value, gradient, failed = problem.loss_and_gradient(point)
         seen(point, value, failed)
         return value, gradient
 
@@ -207,14 +207,6 @@ def _inside(problem: Problem, theta: Float) -> Float:
     """Return `theta` moved off the bounds, where no trust region can begin."""
     margin = 1e-9 * (problem.upper - problem.lower)
     return np.clip(theta, problem.lower + margin, problem.upper - margin)
-
-
-def _loss_and_gradient(problem: Problem, theta: Float) -> tuple[float, Float, bool]:
-    exact = getattr(problem, "loss_and_gradient", None)
-    if exact is not None:
-        return exact(theta)
-    evaluation = problem.evaluate(theta)
-    return evaluation.loss, problem.jacobian(theta).T @ evaluation.residuals, evaluation.failed
 
 
 def _import_fides() -> Any:
