@@ -36,16 +36,16 @@ def identity(problem: Problem, settings: Settings, **drawn: Any) -> dict[str, An
 
     Neither the number of starts nor that of threads and processes is part of it.
     """
-    tables = {
-        name: getattr(problem.tables, name)
-        for name in ("conditions", "experiments", "measurements", "observables", "parameters")
-    }
-    in_experiments = [problem.model_parameters(name) for name in problem.experiments.names]
+    tables = {field.name: getattr(problem.tables, field.name) for field in dataclasses.fields(problem.tables)}
     return {
         "model": f"{problem.compiled.name} ({problem.compiled.hash[:16]})",
-        **{f"table of {name}": f"{len(table.frame)} rows ({_hash(table.frame.to_csv())[:16]})"
-           for name, table in tables.items()},
-        "what the conditions stand for": _hash(json.dumps(in_experiments))[:16],
+        **{
+            f"table of {name}": f"{len(table.frame)} rows ({_hash(table.frame.to_csv())[:16]})"
+            for name, table in tables.items()
+            if hasattr(table, "frame")
+        },
+        "what the conditions stand for": _hash("" if problem.resolve is None else problem.resolve.text())[:16],
+        "parameters searched for": ", ".join(problem.names),
         "solver": str(problem.experiments.options or SolverOptions()),
         **dataclasses.asdict(settings),
         **drawn,
@@ -78,8 +78,8 @@ class Checkpoint:
             raise InputError(f"cannot keep starts in {self.folder}: {error.strerror}; choose another folder") from None
         if (there := self._files()) and not resume:
             raise InputError(
-                f"{self.folder} holds {len(there)} finished starts of an earlier fit; "
-                "resume it, or choose another folder"
+                f"{self.folder} holds finished starts of an earlier fit ({len(there)}); "
+                "resume it (--resume), or choose another folder"
             )
         self._lost = False
 
@@ -131,13 +131,6 @@ class Checkpoint:
             if not self._lost:
                 _say(f"starts can no longer be kept in {self.folder}: {error.strerror}; the fit goes on without")
             self._lost = True
-
-    def clear(self) -> None:
-        """Remove the records, and the folder if nothing else is in it."""
-        for path in self._files():
-            path.unlink(missing_ok=True)
-        if not any(self.folder.iterdir()):
-            self.folder.rmdir()
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("start-*.json"))

@@ -177,7 +177,7 @@ def _by_fides(problem: Problem, theta: Float, settings: Settings, seen: Seen) ->
     fides = _import_fides()
 
     def loss(point: Float) -> tuple[float, Float]:
-        value, gradient, failed = _loss_and_gradient(problem, point)
+        value, gradient, failed = problem.loss_and_gradient(point)
         seen(point, value, failed)
         return value, gradient
 
@@ -187,7 +187,7 @@ def _by_fides(problem: Problem, theta: Float, settings: Settings, seen: Seen) ->
     # BFGS needs a positive definite matrix; directions that nothing determines get a small curvature
     hessian += 1e-6 * max(float(np.trace(hessian)) / problem.n_free, 1.0) * np.eye(problem.n_free)
     o = fides.Options
-    # a short step of a quasi-Newton method says less about the optimum than one of least squares: a tenth of its tolerance
+    # a short step of a quasi-Newton method says less about the optimum than one of least squares
     options = {o.MAXITER: settings.max_evaluations, o.FRTOL: 0.1 * settings.tolerance, o.FATOL: 1e-10, o.GATOL: 1e-6}
     search = fides.Optimizer(
         loss, problem.upper, problem.lower, verbose=logging.CRITICAL, options=options, hessian_update=fides.BFGS()
@@ -207,14 +207,6 @@ def _inside(problem: Problem, theta: Float) -> Float:
     """Return `theta` moved off the bounds, where no trust region can begin."""
     margin = 1e-9 * (problem.upper - problem.lower)
     return np.clip(theta, problem.lower + margin, problem.upper - margin)
-
-
-def _loss_and_gradient(problem: Problem, theta: Float) -> tuple[float, Float, bool]:
-    exact = getattr(problem, "loss_and_gradient", None)
-    if exact is not None:
-        return exact(theta)
-    evaluation = problem.evaluate(theta)
-    return evaluation.loss, problem.jacobian(theta).T @ evaluation.residuals, evaluation.failed
 
 
 def _import_fides() -> Any:

@@ -243,7 +243,8 @@ def plot_waterfall(fit: Fit, axis: Any = None) -> Any:
         ["none", "failed", "unfinished"],
         "converged",
     )
-    excess = table["loss"].to_numpy(float) - float(table["loss"].iloc[0])
+    best = float(table["loss"].iloc[0])
+    excess = table["loss"].to_numpy(float) - best
     rank = np.arange(1, len(table) + 1)
     for kind, colour, marker, words in (
         ("converged", FITTED, "o", "converged"),
@@ -261,8 +262,8 @@ def plot_waterfall(fit: Fit, axis: Any = None) -> Any:
     axis.set_xlim(0.5, len(table) + 0.5)
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_xlabel("start, in order of its loss")
-    axis.set_ylabel(f"loss above the best ({fit.starts['loss'].min():.4g})")
-    same, n_lost = int(np.count_nonzero((excess < SAME_LOSS) & (kinds != "none"))), np.count_nonzero(kinds == "none")
+    axis.set_ylabel(f"loss above the best ({best:.4g})")
+    same, n_lost = np.count_nonzero((excess < SAME_LOSS) & (kinds != "none")), np.count_nonzero(kinds == "none")
     lost = f", {n_lost} gave nothing" if n_lost else ""
     axis.set_title(f"{same} of {len(table)} starts found the best loss{lost}", fontsize="medium", loc="left")
     axis.legend(frameon=False, fontsize="small", loc="upper left")
@@ -286,8 +287,6 @@ def plot_parameters(fit: Fit, axis: Any = None) -> Any:
     -------
     Axes
     """
-    import matplotlib
-
     table = fit.parameters
     axis = _single(axis, 6.4, 1.6 + 0.28 * len(table))
     log = (table["scale"] == "log10").to_numpy()
@@ -310,18 +309,18 @@ def plot_parameters(fit: Fit, axis: Any = None) -> Any:
     axis.plot(share(on_scale(table["nominal"])), y, "|", color=MEASURED, ms=11, label="nominal")
     order = fit.starts.sort_values(["failed", "loss", "start"]).index
     drawn = [i for i in order if np.isfinite(fit.ends[i]).all()][:MOST_STARTS]
-    excess = [float(fit.starts["loss"][i] - fit.starts["loss"][drawn[0]]) for i in drawn]
-    colours = matplotlib.colormaps["viridis"](np.linspace(0.15, 0.95, max(len(drawn), 2)))
-    for n, i in reversed(list(enumerate(drawn))):
-        best = n == 0
-        axis.plot(
-            share(fit.ends[i]), y, "o-", color=FITTED if best else colours[n], ms=6 if best else 4,
-            lw=1.6 if best else 0.8, zorder=4 if best else 2,
-            label=f"best start, loss {fit.loss:.4g}" if best else f"loss {excess[n]:+.2g}",
-        )  # fmt: skip
-    for row, (low, high) in enumerate(zip(table["lower"], table["upper"], strict=True)):
-        axis.text(-0.015, row, f"{low:.3g}", ha="right", va="center", fontsize="x-small", color="#555555")
-        axis.text(1.015, row, f"{high:.3g}", ha="left", va="center", fontsize="x-small", color="#555555")
+    excess = np.array([fit.starts["loss"][i] - fit.starts["loss"][drawn[0]] for i in drawn])
+    for chosen, colour, words in (
+        (excess >= SAME_LOSS, FLOOR, "other starts"),
+        (excess < SAME_LOSS, FITTED, f"starts within {SAME_LOSS:g} of the best loss"),
+    ):
+        for n, i in enumerate(np.array(drawn)[chosen]):
+            axis.plot(share(fit.ends[i]), y, "o-", color=colour, ms=4, lw=0.8, alpha=0.6,
+                      label=words if n == 0 else None)  # fmt: skip
+    axis.plot(share(fit.ends[drawn[0]]), y, "o-", color=FITTED, ms=6, lw=1.8, label=f"best start, loss {fit.loss:.4g}")
+    for place, low, high in zip(y, table["lower"], table["upper"], strict=True):
+        axis.text(-0.015, place, f"{low:.3g}", ha="right", va="center", fontsize="x-small", color="#555555")
+        axis.text(1.015, place, f"{high:.3g}", ha="left", va="center", fontsize="x-small", color="#555555")
     axis.set_yticks(y, table["parameter"], fontsize="small")
     axis.tick_params(axis="y", length=0, pad=34)
     axis.set_ylim(len(table) - 0.5, -0.5)
@@ -330,14 +329,9 @@ def plot_parameters(fit: Fit, axis: Any = None) -> Any:
     axis.grid(axis="y", lw=0.4, color="#dddddd")
     axis.set_axisbelow(True)
     scales = sorted(set(table["scale"]))
-    words = {"log10": "logarithmic", "lin": "linear"}
-    axis.set_xlabel(f"from lower to upper bound, {' or '.join(words.get(scale, scale) for scale in scales)}")
-    handles, labels = axis.get_legend_handles_labels()
-    first = [label for label in labels if not label.startswith("loss ")]
-    lines = [label for label in reversed(labels) if label.startswith("loss ")]
-    kept = [*first, *lines]
-    axis.legend([handles[labels.index(label)] for label in kept], kept, frameon=False, fontsize="x-small",
-                loc="upper left", bbox_to_anchor=(1.1, 1.0))  # fmt: skip
+    called = {"log10": "logarithmic", "lin": "linear"}
+    axis.set_xlabel(f"from lower to upper bound, {' or '.join(called.get(scale, scale) for scale in scales)}")
+    axis.legend(frameon=False, fontsize="x-small", loc="upper left", bbox_to_anchor=(1.1, 1.0))
     axis.set_title(f"the {len(drawn)} best of {len(fit.starts)} starts", fontsize="medium", loc="left")
     return axis
 

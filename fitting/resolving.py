@@ -26,5 +26,9 @@ class Remembered:
             self._answers[question] = {name: float(value) for name, value in self._resolve(named).items()}
         return self._answers[question]
 
+    def text(self) -> str:
+        """Return all questions and answers so far as text, in an order that does not depend on when they were asked."""
+        return repr(sorted((question, sorted(answer.items())) for question, answer in self._answers.items()))
+
     def __getstate__(self) -> dict[str, object]:
         return {"_resolve": None, "_answers": self._answers}

@@ -39,8 +39,9 @@ class Fit:
     ----------
     parameters
         One row per estimated parameter: `parameter`, `value`, `nominal`, `lower`, `upper`, `at_bound`, `scale` of the
-        search, `prior` in words, its `prior_centre`, `prior_sd` and `fit_sd` on the search scale (decades where it is log10),
-        `determined_by` (`data`, `both`, `prior`; from the ratio of these two), `source`, `note`.
+        search, `prior` in words, `prior_centre` (its most probable value), `prior_sd` and `fit_sd` on the search scale
+        (decades where it is log10), `determined_by` (`data`, `both`, `prior`; from the ratio of these two), `source`,
+        `note`.
         `fit_sd` is that of the linearised model at the optimum under the assumed noise: local, and too small if the
         model is wrong.
     fitted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time as wall
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -150,11 +150,14 @@ def _line(tries: list[Start], finished: set[int], *, shown: bool) -> Iterator[Ca
     from rich.console import Console
 
     with Console(stderr=True).status("fit") as status:
+        yield lambda start: status.update(_so_far(tries, finished, start))
 
-        def tell(start: Start) -> None:
-            best = min(tries, key=lambda each: each.rank)
-            done = f"{len(finished)} of {len(tries)} starts done, best loss {best.loss:.4g} (start {best.index})"
-            failures = f", {start.n_failures} points failed" if start.n_failures else ""
-            status.update(f"{done}; start {start.index}, step {start.n_evaluations}: loss {start.loss:.4g}{failures}")
 
-        yield tell
+def _so_far(tries: Sequence[Start], finished: set[int], running: Start) -> str:
+    """Return how many starts are done, the best loss of all and where the running one is, in one line."""
+    best = min(tries, key=lambda each: each.rank)
+    failures = f", {running.n_failures} points failed" if running.n_failures else ""
+    return (
+        f"{len(finished)} of {len(tries)} starts done, best loss {best.loss:.4g} (start {best.index}); "
+        f"start {running.index}, step {running.n_evaluations}: loss {running.loss:.4g}{failures}"
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Tell = Callable[[Start], None]
 
 
-def in_turn(problem: Problem, starts: Sequence[Start], settings: Settings, tell: Tell) -> Iterator[Start]:
+def in_turn(problem: Problem, starts: Sequence[Start], settings: Settings, tell: Tell) -> Generator[Start]:
     """Yield each start when it is finished; after an interruption the running one holds its best point."""
     for start in starts:
         minimise(problem, start, settings, tell)
@@ -43,7 +43,7 @@ class _Worker:
 
 def in_processes(
     problem: Problem, starts: Sequence[Start], settings: Settings, tell: Tell, processes: int
-) -> Iterator[Start]:
+) -> Generator[Start]:
     """Yield each start when it is finished; `processes` are searched from at a time, sharing the cores.
 
     After an interruption the running ones hold the best points that they have told of. A start whose process is killed
@@ -95,7 +95,8 @@ def in_processes(
                     workers.remove(worker)
                     connection.close()
                 else:
-                    connection.send(worker.start)
+                    with suppress(OSError):  # it has just died: the next round notices
+                        connection.send(worker.start)
     finally:
         for worker in workers:
             worker.process.terminate()

@@ -75,7 +75,9 @@ def test_a_fit_killed_at_any_moment_is_resumed_to_the_same_end(
     script = tmp_path / "killed.py"
     script.write_text(HEAD + MOMENTS[moment] + RUN)
     kept = tmp_path / "kept"
-    done = subprocess.run([sys.executable, script, kept, "1"], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    done = subprocess.run(
+        [sys.executable, script, kept, "1"], capture_output=True, text=True, cwd=tmp_path, timeout=120
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
     before = {path: path.read_bytes() for path in kept.glob("start-*.json")}
     assert len(before) < STARTS
@@ -117,9 +119,12 @@ def processes_of(session: int) -> list[int]:
 
 def test_ctrl_c_loses_the_running_start_only(undisturbed: Fit, tmp_path: Path) -> None:
     script, kept = tmp_path / "stopped.py", tmp_path / "kept"
-    stop = "objective.Problem.jacobian = after(17, objective.Problem.jacobian, lambda: os.kill(os.getpid(), signal.SIGINT))"
+    ctrl_c = "lambda: os.kill(os.getpid(), signal.SIGINT)"
+    stop = f"objective.Problem.jacobian = after(17, objective.Problem.jacobian, {ctrl_c})"
     script.write_text(HEAD + stop + RUN + '    print("went on")\n')
-    done = subprocess.run([sys.executable, script, kept, "1"], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    done = subprocess.run(
+        [sys.executable, script, kept, "1"], capture_output=True, text=True, cwd=tmp_path, timeout=120
+    )
     assert done.returncode == 0 and "stopped by the user" in done.stderr and done.stdout == "went on\n"
     assert 0 < len(list(kept.glob("start-*.json"))) < STARTS
     assert_same(resumed(kept), undisturbed)

@@ -61,7 +61,9 @@ def test_resuming_searches_only_what_is_missing(
     from residuum.fitting import workers
 
     minimise = workers.minimise
-    monkeypatch.setattr(workers, "minimise", lambda p, start, *rest: (searched.append(start.index), minimise(p, start, *rest)))
+    monkeypatch.setattr(
+        workers, "minimise", lambda p, start, *rest: (searched.append(start.index), minimise(p, start, *rest))
+    )
     assert search(problem, kept, starts=5, resume=True).starts.equals(whole.starts)
     assert searched == [2]
 
@@ -122,7 +124,9 @@ def test_other_options_are_refused_by_name(problem: Problem, kept: Path, changed
 
 def test_other_data_are_refused_by_the_table(kept: Path) -> None:
     other, _ = recovery_problem("decay", seed=9)
-    with pytest.raises(InputError, match=r"another fit: table of measurements was 8 rows \(\w+\), is 8 rows \(\w+\)\. "):
+    with pytest.raises(
+        InputError, match=r"another fit: table of measurements was 8 rows \(\w+\), is 8 rows \(\w+\)\. "
+    ):
         search(other, kept, resume=True)
 
 
@@ -139,7 +143,7 @@ def test_conditions_that_mean_something_else_are_refused(frames: Any, make: Call
 
 
 def test_starts_of_an_earlier_fit_are_not_overwritten_unasked(problem: Problem, kept: Path) -> None:
-    with pytest.raises(InputError, match="holds 3 finished starts of an earlier fit; resume it, or choose another"):
+    with pytest.raises(InputError, match=r"holds finished starts of an earlier fit \(3\); resume it \(--resume\)"):
         search(problem, kept)
 
 
@@ -162,16 +166,7 @@ def test_another_platform_is_said_not_refused(
 
 def test_a_place_that_cannot_be_a_folder_is_refused(problem: Problem, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(InputError, match="cannot keep starts in .*file"):
+    with pytest.raises(InputError, match=r"cannot keep starts in .*file"):
         search(problem, tmp_path / "file")
     with pytest.raises(InputError, match="no checkpoint is given"):
         search(problem, None, resume=True)  # type: ignore[arg-type]
-
-
-def test_clearing_leaves_what_is_not_a_record(kept: Path) -> None:
-    (kept / "notes.txt").write_text("mine")
-    Checkpoint(kept, FIT, resume=True).clear()
-    assert [path.name for path in kept.iterdir()] == ["notes.txt"]
-    (kept / "notes.txt").unlink()
-    Checkpoint(kept, FIT, resume=True).clear()
-    assert not kept.exists()
