@@ -198,6 +198,18 @@ def _draw_profile(axis: Any, profiles: Profiles, row: Any) -> None:
     axis.axhline(profiles.threshold, color=NOMINAL, lw=1, label=f"threshold, {profiles.level:.0%}")
     axis.set_ylim(-0.1 * profiles.threshold, 1.8 * profiles.threshold)
     if log:
-        axis.set_xscale("log")
+        _few_decades(axis)
     axis.set_xlabel(row.parameter)
     axis.set_title("\n".join(textwrap.wrap(row.verdict, 34)), fontsize="x-small", loc="left")
+
+
+def _few_decades(axis: Any) -> None:
+    """Use a logarithmic axis whose labels neither overlap nor fail, over less than a decade or over many."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_xscale("log")
+    low, high = axis.get_xlim()
+    if high < 30 * low:
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 10 * low else (1, 3)))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())

@@ -38,7 +38,7 @@ Float = npt.NDArray[np.float64]
 
 SCHEMA = "residuum-profiles-1"
 LIKELIHOOD, POSTERIOR = "likelihood", "posterior"
-STEPS_TO_THE_END = 5
+STEPS_TO_THE_END = 4
 """Points between the optimum and the end of an interval, evenly spaced in the root of the excess."""
 FINEST = 1e-5
 """Smallest step, as a fraction of the distance between the bounds."""
@@ -209,9 +209,11 @@ def profile_likelihood(
     with progress_bar(len(kinds) * len(names), "profiles", shown=progress) as advance:
         try:
             for done, kind in enumerate(kinds):
-                seen = _Seen(problem, kind == POSTERIOR, tolerance)
+                misfit = Misfit(problem, kind == POSTERIOR, tolerance)
                 before = done * len(names)
-                _profiles_of(seen, kind, names, start, threshold, max_points, book, partial(_shifted, advance, before))
+                _profiles_of(
+                    misfit, kind, names, start, threshold, max_points, book, partial(_shifted, advance, before)
+                )
         except KeyboardInterrupt:
             stopped = True
             print("profiles: stopped by the user; what is done is given", file=sys.stderr)
@@ -278,7 +280,7 @@ class _Point:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Misfit:
     """The loss with or without the priors, and its minimum over some of the parameters."""
 
     problem: Problem
@@ -290,11 +292,13 @@ class _Seen:
         return rows if self.prior else rows[: len(rows) - self.problem.n_priors]
 
     def at(self, theta: Float) -> _Point:
+        """Return the loss at one point."""
         evaluation = self.problem.evaluate(theta)
         residuals = self._kept(evaluation.residuals)
         return _Point(theta.copy(), 0.5 * float(residuals @ residuals), evaluation.failed)
 
     def jacobian(self, theta: Float, columns: npt.NDArray[np.intp]) -> Float:
+        """Return the derivatives (n_residuals, n_columns) of the residuals that count."""
         return self._kept(self.problem.jacobian(theta, columns=columns))
 
     def minimum(self, start: Float, free: npt.NDArray[np.intp]) -> _Point:
@@ -337,21 +341,21 @@ class _DeeperError(Exception):
         self.theta = theta
 
 
-def _profiles_of(seen: _Seen, kind: str, names: Sequence[str], start: Float, threshold: float, max_points: int,
+def _profiles_of(misfit: Misfit, kind: str, names: Sequence[str], start: Float, threshold: float, max_points: int,
                  book: _Book, advance: Callable[[int], None]) -> None:  # fmt: skip
     """Fill the book with the profiles of one kind; begin again from each deeper optimum that is met."""
-    everything = np.arange(seen.problem.n_free)
+    everything = np.arange(misfit.problem.n_free)
     for attempt in range(5):
         if kind not in book.optima:
-            optimum = seen.minimum(start, everything)
+            optimum = misfit.minimum(start, everything)
             if optimum.failed:
                 raise InputError("simulations fail at the optimum; give a theta at which they do not")
             book.optima[kind] = optimum.theta
-        optimum = seen.at(book.optima[kind])
+        optimum = misfit.at(book.optima[kind])
         try:
             for done, name in enumerate(names, start=1):
                 if (name, kind) not in book.profiles:
-                    book.add(_profile(seen, kind, name, optimum, threshold, max_points, last=attempt == 4))
+                    book.add(_profile(misfit, kind, name, optimum, threshold, max_points, last=attempt == 4))
                 advance(done)
             return
         except _DeeperError as deeper:
@@ -360,15 +364,15 @@ def _profiles_of(seen: _Seen, kind: str, names: Sequence[str], start: Float, thr
 
 
 def _profile(
-    seen: _Seen, kind: str, name: str, optimum: _Point, threshold: float, max_points: int, *, last: bool
+    misfit: Misfit, kind: str, name: str, optimum: _Point, threshold: float, max_points: int, *, last: bool
 ) -> Profile:
     """Return one profile; raises _DeeperError where it meets a better optimum, unless this is the last attempt."""
-    k = seen.problem.names.index(name)
+    k = misfit.problem.names.index(name)
     sides = []
-    jacobian = seen.jacobian(optimum.theta, np.arange(seen.problem.n_free))
+    jacobian = misfit.jacobian(optimum.theta, np.arange(misfit.problem.n_free))
     sd = float(spread(jacobian)[k])
     for direction in (-1, 1):
-        points, end, x = _side(seen, k, optimum, direction, threshold, sd, max_points)
+        points, end, x = _side(misfit, k, optimum, direction, threshold, sd, max_points)
         lowest = min(points, key=lambda point: point.loss)
         if not last and lowest.loss < optimum.loss - BETTER:
             raise _DeeperError(lowest.theta)
@@ -382,10 +386,10 @@ def _profile(
     )  # fmt: skip
 
 
-def _side(seen: _Seen, k: int, optimum: _Point, direction: int, threshold: float, sd: float,
+def _side(misfit: Misfit, k: int, optimum: _Point, direction: int, threshold: float, sd: float,
           max_points: int) -> tuple[list[_Point], str, float]:  # fmt: skip
     """Follow the profile of parameter `k` to one side; return its points, why it ends and where."""
-    problem = seen.problem
+    problem = misfit.problem
     limit = float((problem.lower if direction < 0 else problem.upper)[k])
     width = float(problem.upper[k] - problem.lower[k])
     others = np.delete(np.arange(problem.n_free), k)
@@ -400,7 +404,7 @@ def _side(seen: _Seen, k: int, optimum: _Point, direction: int, threshold: float
     def fitted(x: float, guess: Float) -> _Point:
         theta = np.clip(guess, problem.lower, problem.upper)
         theta[k] = x
-        return seen.minimum(theta, others)
+        return misfit.minimum(theta, others)
 
     while abs(limit - points[-1].theta[k]) > 1e-9 * width:
         here = points[-1]
@@ -414,12 +418,23 @@ def _side(seen: _Seen, k: int, optimum: _Point, direction: int, threshold: float
         if point.failed:
             return points, FAILED, float(here.theta[k])
         points.append(point)
+        _settle(fitted, points, k)
         if root(point) >= math.sqrt(threshold):
             return points, CROSSED, _crossing(fitted, root, points, k, math.sqrt(threshold))
         if len(points) > max_points:
             return points, UNFINISHED, x
         step = min(step * float(np.clip(wanted / max(rise, 1e-3 * wanted), 0.5, 2.5)), width / 8)
     return points, AT_BOUND, limit
+
+
+def _settle(fitted: Callable[[float, Float], _Point], points: list[_Point], k: int) -> None:
+    """Fit points anew, from their outer neighbour, that lie above it: a profile that falls outwards was not at rest."""
+    for i in range(len(points) - 2, 0, -1):
+        if points[i].loss <= points[i + 1].loss + 1e-3:
+            return
+        again = fitted(float(points[i].theta[k]), points[i + 1].theta.copy())
+        if not again.failed and again.loss < points[i].loss:
+            points[i] = again
 
 
 def _extrapolated(points: Sequence[_Point], k: int, x: float) -> Float:
