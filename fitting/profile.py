@@ -209,7 +209,7 @@ def profile_likelihood(
     with progress_bar(len(kinds) * len(names), "profiles", shown=progress) as advance:
         try:
             for done, kind in enumerate(kinds):
-                misfit = Misfit(problem, kind == POSTERIOR, tolerance)
+                partly = PartialLoss(problem, kind == POSTERIOR, tolerance)
                 before = done * len(names)
                 _profiles_of(
                     misfit, kind, names, start, threshold, max_points, book, partial(_shifted, advance, before)
@@ -280,7 +280,7 @@ class _Point:
 
 
 @dataclass(frozen=True)
-class Misfit:
+class PartialLoss:
     """The loss with or without the priors, and its minimum over some of the parameters."""
 
     problem: Problem
@@ -288,8 +288,9 @@ class Misfit:
     tolerance: float
 
     def _kept(self, rows: Float) -> Float:
-        """Return the rows of residuals (n_data + n_priors, ...) that count."""
-        return rows if self.prior else rows[: len(rows) - self.problem.n_priors]
+        """Return the rows of residuals, of which those of the priors follow those of the data, that count."""
+        n_data, n_priors = self.problem.n_data, self.problem.n_priors
+        return rows if self.prior else np.delete(rows, np.s_[n_data : n_data + n_priors], axis=0)
 
     def at(self, theta: Float) -> _Point:
         """Return the loss at one point."""
@@ -341,21 +342,21 @@ class _DeeperError(Exception):
         self.theta = theta
 
 
-def _profiles_of(misfit: Misfit, kind: str, names: Sequence[str], start: Float, threshold: float, max_points: int,
+def _profiles_of(partly: PartialLoss, kind: str, names: Sequence[str], start: Float, threshold: float, max_points: int,
                  book: _Book, advance: Callable[[int], None]) -> None:  # fmt: skip
     """Fill the book with the profiles of one kind; begin again from each deeper optimum that is met."""
-    everything = np.arange(misfit.problem.n_free)
+    everything = np.arange(partly.problem.n_free)
     for attempt in range(5):
         if kind not in book.optima:
-            optimum = misfit.minimum(start, everything)
+            optimum = partly.minimum(start, everything)
             if optimum.failed:
                 raise InputError("simulations fail at the optimum; give a theta at which they do not")
             book.optima[kind] = optimum.theta
-        optimum = misfit.at(book.optima[kind])
+        optimum = partly.at(book.optima[kind])
         try:
             for done, name in enumerate(names, start=1):
                 if (name, kind) not in book.profiles:
-                    book.add(_profile(misfit, kind, name, optimum, threshold, max_points, last=attempt == 4))
+                    book.add(_profile(partly, kind, name, optimum, threshold, max_points, last=attempt == 4))
                 advance(done)
             return
         except _DeeperError as deeper:
@@ -364,15 +365,15 @@ def _profiles_of(misfit: Misfit, kind: str, names: Sequence[str], start: Float, 
 
 
 def _profile(
-    misfit: Misfit, kind: str, name: str, optimum: _Point, threshold: float, max_points: int, *, last: bool
+    partly: PartialLoss, kind: str, name: str, optimum: _Point, threshold: float, max_points: int, *, last: bool
 ) -> Profile:
     """Return one profile; raises _DeeperError where it meets a better optimum, unless this is the last attempt."""
-    k = misfit.problem.names.index(name)
+    k = partly.problem.names.index(name)
     sides = []
-    jacobian = misfit.jacobian(optimum.theta, np.arange(misfit.problem.n_free))
+    jacobian = partly.jacobian(optimum.theta, np.arange(partly.problem.n_free))
     sd = float(spread(jacobian)[k])
     for direction in (-1, 1):
-        points, end, x = _side(misfit, k, optimum, direction, threshold, sd, max_points)
+        points, end, x = _side(partly, k, optimum, direction, threshold, sd, max_points)
         lowest = min(points, key=lambda point: point.loss)
         if not last and lowest.loss < optimum.loss - BETTER:
             raise _DeeperError(lowest.theta)
@@ -386,10 +387,10 @@ def _profile(
     )  # fmt: skip
 
 
-def _side(misfit: Misfit, k: int, optimum: _Point, direction: int, threshold: float, sd: float,
+def _side(partly: PartialLoss, k: int, optimum: _Point, direction: int, threshold: float, sd: float,
           max_points: int) -> tuple[list[_Point], str, float]:  # fmt: skip
     """Follow the profile of parameter `k` to one side; return its points, why it ends and where."""
-    problem = misfit.problem
+    problem = partly.problem
     limit = float((problem.lower if direction < 0 else problem.upper)[k])
     width = float(problem.upper[k] - problem.lower[k])
     others = np.delete(np.arange(problem.n_free), k)
@@ -404,7 +405,7 @@ def _side(misfit: Misfit, k: int, optimum: _Point, direction: int, threshold: fl
     def fitted(x: float, guess: Float) -> _Point:
         theta = np.clip(guess, problem.lower, problem.upper)
         theta[k] = x
-        return misfit.minimum(theta, others)
+        return partly.minimum(theta, others)
 
     while abs(limit - points[-1].theta[k]) > 1e-9 * width:
         here = points[-1]

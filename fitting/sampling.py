@@ -23,7 +23,7 @@ from ..simulator.errors import InputError
 from ..simulator.progress import progress_bar
 from ..simulator.report import write_whole
 from .posterior import Ensemble
-from .profile import Misfit, starting_point
+from .profile import PartialLoss, starting_point
 
 if TYPE_CHECKING:
     from .objective import Problem
@@ -253,7 +253,7 @@ def _write_walk(path: Path, identity: dict[str, str], chain: Float, losses: Floa
 
 def _read_walk(path: Path, identity: dict[str, str]) -> tuple[Float, Float, Any]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             kept = {name: file[name] for name in file.files}
         schema = str(kept["schema"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
@@ -341,7 +341,7 @@ def laplace_posterior(
 
 
 def _optimum(problem: Problem, start: Float) -> Float:
-    return Misfit(problem, True, 1e-5).minimum(start, np.arange(problem.n_free)).theta
+    return PartialLoss(problem, True, 1e-5).minimum(start, np.arange(problem.n_free)).theta
 
 
 def _root(problem: Problem, theta: Float) -> Float:
