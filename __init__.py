@@ -62,8 +62,8 @@ _SIMULATOR = (
 _FITTING = ("Fit", "Problem", "fit", "read_problem")
 
 __all__ = [
-    "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_model", "aml_modules", "aml_problem",
-    "aml_tables", "dose_matrix", "remove_drug", *_SIMULATOR, *_FITTING,
+    "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_fitted", "aml_model", "aml_modules",
+    "aml_problem", "aml_raf_mek_draws", "aml_tables", "dose_matrix", "remove_drug", *_SIMULATOR, *_FITTING,
 ]  # fmt: skip
 
 
@@ -235,12 +235,109 @@ def aml_behaviours(
     return {name: known[name].outcome(run) for name in chosen}
 
 
-def aml_problem() -> Problem:
-    """Return the shipped fitting problem: Ba/F3 FLT3-ITD phospho-values with citations, on the shipped model."""
+def aml_problem(*, changes: Mapping[str, float] | None = None) -> Problem:
+    """Return the shipped fitting problem: published phospho-values of FLT3-ITD cells, on the shipped model.
+
+    Two Ba/F3 lines under four inhibitors (pERK, pSTAT5, pS6, pGSK3B, pS6K) and IC50s of three FLT3 inhibitors; rows
+    under two inhibitors are held out. `problem.notes` says what was measured, assumed and left out.
+
+    Parameters
+    ----------
+    changes
+        Parameter of the model -> value, in place of the nominal one, of what the problem does not estimate: for
+        example a row of `aml_raf_mek_draws`.
+
+    Raises
+    ------
+    UnknownNameError
+        For an unknown parameter, with the nearest name.
+    InputError
+        For a value that is negative or no number, or a parameter that the problem estimates or its contexts and drugs
+        set.
+    """
+    import pandas as pd
+
     from . import models
     from .fitting import read_problem
+    from .simulator import InputError
 
-    return read_problem(aml_model(), models.network_path().parent / "baf3", resolve=_aml_condition)
+    names = ("conditions", "experiments", "measurements", "observables", "parameters", "notes")
+    places: dict[str, Any] = {name: models.network_path().with_name(f"aml_{name}.tsv") for name in names}
+    if fixed := _aml_changes(changes or {}):
+        own = pd.read_csv(places["parameters"], sep="\t", dtype=str, keep_default_na=False)
+        for name in fixed:
+            if name in set(own["parameterId"]):
+                raise InputError(f"{name} is estimated by the problem; leave it out of `changes`")
+            if models.parameters.row(name).set_by_context or name.startswith("drug"):
+                raise InputError(f"{name} is set by the contexts and drugs of the problem; leave it out of `changes`")
+        rows = [
+            {"parameterId": name, "nominalValue": repr(value), "estimate": "false"} for name, value in fixed.items()
+        ]
+        places["parameters"] = pd.concat([own, pd.DataFrame(rows)], ignore_index=True)
+    return read_problem(aml_model(), places, resolve=_aml_condition)
+
+
+def aml_fitted(values: Mapping[str, float], context: str, drugs: Sequence[str] = ()) -> dict[str, float]:
+    """Return what estimated values of `aml_problem` mean in a context under drugs: `changes` for `aml_conditions`.
+
+    Parameters
+    ----------
+    values
+        Parameter of the problem -> value, as in `fit(problem).values`. Offsets and scales of assays are passed over.
+    context, drugs
+        Names as in `aml_conditions`; the drugs in the order in which they are given there.
+
+    Raises
+    ------
+    UnknownNameError
+        For an unknown context or drug, with the nearest name.
+
+    Examples
+    --------
+    >>> import residuum
+    >>> changes = residuum.aml_fitted({"shift_gilteritinib_FLT3_ITD": 2.0}, "blast-itd", ["gilteritinib"])
+    >>> {name: round(value, 6) for name, value in changes.items()}
+    {'drug1_FLT3A_typeI_kd': 1.2}
+    """
+    from . import models
+
+    _dose_parameters(tuple(drugs))
+    with _model_names():
+        return models.fitted.overrides(values, context, drugs)
+
+
+def aml_raf_mek_draws(n: int, seed: int = 0) -> pd.DataFrame:
+    """Return `n` joint draws, one per row, of the RAF-MEK-DUSP-SOS parameters: one column each, in its own unit.
+
+    They keep the correlations of 50 published fits to melanoma cells (Froehlich et al. 2023); some parameters span
+    four decades. The nominal values of the shipped model are not the centre of the draws: `aml_tables()["parameters"]`
+    says where they depart from it.
+
+    Raises
+    ------
+    InputError
+        If `n` is below 1.
+
+    Examples
+    --------
+    >>> import residuum
+    >>> draws = residuum.aml_raf_mek_draws(3, seed=1)
+    >>> draws.shape
+    (3, 25)
+    >>> problem = residuum.aml_problem(changes=draws.iloc[0].to_dict())
+    """
+    import numpy as np
+    import pandas as pd
+
+    from . import models
+    from .fitting.scaling import joint_draws
+    from .simulator import InputError
+
+    if n < 1:
+        raise InputError(f"n is {n}; ask for one draw or more")
+    joint = models.joint.raf_mek()
+    drawn = joint_draws(joint.mean, joint.covariance, n, np.random.default_rng(seed))
+    return pd.DataFrame(10.0**drawn, columns=list(joint.names))
 
 
 def aml_tables() -> dict[str, pd.DataFrame]:

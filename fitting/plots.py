@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -33,25 +34,31 @@ def plot_fit(fit: Fit, axes: Any = None) -> Any:
     fit
         What `fit` returned.
     axes : array of Axes (n_observables, n_panels)
-        Where to draw; a new figure if None.
+        Where to draw; a new figure if None. Where not every observable was measured in every panel, the pairs that
+        were follow each other in rows of four, and the array has the shape of that.
 
     Returns
     -------
-    array of Axes (n_observables, n_panels)
+    array of Axes, as `axes`
     """
     table = fit.to_frame()
     observables, panels = list(dict.fromkeys(table["observable"])), list(dict.fromkeys(table["panel"]))
-    axes = _grid(axes, len(observables), len(panels))
-    for i, observable in enumerate(observables):
-        for j, panel in enumerate(panels):
-            rows = table[(table["observable"] == observable) & (table["panel"] == panel)].reset_index(drop=True)
-            _draw(axes[i, j], rows)
-            axes[i, j].set_title(f"{observable}, {panel}" if panel else observable, fontsize="medium", loc="left")
-            if j == 0:
-                unit = rows["unit"].iloc[0] if len(rows) else ""
-                axes[i, j].set_ylabel(unit or "as measured")
-            if i < len(observables) - 1 and _same_labels(table, observables, panel):
-                axes[i, j].tick_params(labelbottom=False)
+    pairs = list(table.groupby(["observable", "panel"], sort=False).groups)
+    full = len(pairs) == len(observables) * len(panels)
+    if full:
+        pairs = list(itertools.product(observables, panels))
+    width = len(panels) if full else min(4, len(pairs))
+    axes = _grid(axes, -(-len(pairs) // width), width, full=full)
+    for k, (axis, (observable, panel)) in enumerate(zip(axes.flat, pairs, strict=False)):
+        rows = table[(table["observable"] == observable) & (table["panel"] == panel)].reset_index(drop=True)
+        _draw(axis, rows)
+        axis.set_title(f"{observable}, {panel}" if panel else observable, fontsize="medium", loc="left")
+        if k % width == 0 or not full:
+            axis.set_ylabel(rows["unit"].iloc[0] or "as measured", fontsize="medium" if full else "small")
+        if full and k < len(pairs) - width and _same_labels(table, observables, panel):
+            axis.tick_params(labelbottom=False)
+    for axis in axes.flat[len(pairs) :]:
+        axis.set_visible(False)
     handles = axes[0, 0].get_legend_handles_labels()
     for axis in axes.flat[1:]:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
@@ -70,17 +77,18 @@ def plot_fit(fit: Fit, axes: Any = None) -> Any:
     return axes
 
 
-def _grid(axes: Any, n_rows: int, n_columns: int) -> Any:
+def _grid(axes: Any, n_rows: int, n_columns: int, *, full: bool) -> Any:
     if axes is None:
         import matplotlib.pyplot as plt
 
         _, axes = plt.subplots(
-            n_rows, n_columns, figsize=(1.2 + 3.6 * n_columns, 2.0 + 2.3 * n_rows), squeeze=False, sharey="row",
-            layout="constrained",
+            n_rows, n_columns, figsize=(1.2 + 3.6 * n_columns, 2.0 + 2.3 * n_rows), squeeze=False,
+            sharey="row" if full else False, layout="constrained",
         )  # fmt: skip
     axes = np.atleast_2d(np.asarray(axes, dtype=object))
     if axes.shape != (n_rows, n_columns):
-        raise InputError(f"the fit needs axes of shape {(n_rows, n_columns)} (observables, panels), given {axes.shape}")
+        meaning = "(observables, panels)" if full else "for its pairs of observable and panel"
+        raise InputError(f"the fit needs axes of shape {(n_rows, n_columns)} {meaning}, given {axes.shape}")
     return axes
 
 
@@ -288,27 +296,26 @@ def plot_data_bands(ensemble: Ensemble, problem: Problem, axes: Any = None) -> A
         Members of the model of `problem`.
     problem
         The measurements.
-    axes : array of Axes (n_observables, n_panels)
-        Where to draw; a new figure if None.
+    axes : array of Axes
+        Where to draw: one per pair of observable and panel, in rows of four; a new figure if None.
 
     Returns
     -------
-    array of Axes (n_observables, n_panels)
+    array of Axes
     """
     from .posterior import bands
 
     found = bands(ensemble.predict_data(problem))["value"].to_numpy()
     table = _measurements(problem)
-    observables, panels = list(dict.fromkeys(table["observable"])), list(dict.fromkeys(table["panel"]))
-    axes = _grid(axes, len(observables), len(panels))
-    for i, observable in enumerate(observables):
-        for j, panel in enumerate(panels):
-            axis = axes[i, j]
-            rows = table[(table["observable"] == observable) & (table["panel"] == panel)]
-            axis.set_title(f"{observable}, {panel}" if panel else observable, fontsize="medium", loc="left")
-            _draw_data_bands(axis, rows, found[:, rows.index])
-            if j == 0 and len(rows):
-                axis.set_ylabel(rows["unit"].iloc[0] or "as measured")
+    groups = table.groupby(["observable", "panel"], sort=False)
+    width = min(4, len(groups))
+    axes = _grid(axes, -(-len(groups) // width), width, full=False)
+    for axis, ((observable, panel), rows) in zip(axes.flat, groups, strict=False):
+        axis.set_title(f"{observable}, {panel}" if panel else observable, fontsize="medium", loc="left")
+        axis.set_ylabel(rows["unit"].iloc[0] or "as measured", fontsize="small")
+        _draw_data_bands(axis, rows, found[:, rows.index])
+    for axis in axes.flat[len(groups) :]:
+        axis.set_visible(False)
     figure = axes[0, 0].figure
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False,
                   fontsize="small")  # fmt: skip

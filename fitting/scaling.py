@@ -109,3 +109,34 @@ class Scaling:
             drawn = self.to_search(np.where(self._informative, self.prior_centre(), 1.0))
             drawn = drawn + self.prior_spread() * generator.standard_normal(len(self.names))
         return np.clip(np.where(self._informative, drawn, uniform), self.lower, self.upper)
+
+
+def joint_draws(mean: npt.ArrayLike, covariance: npt.ArrayLike, n: int, generator: np.random.Generator) -> Float:
+    """Return `n` draws, (n, n_parameters), from the normal distribution of parameters that are known together.
+
+    Parameters
+    ----------
+    mean : (n_parameters,)
+        On the scale of the draws: for decimal logarithms, of these.
+    covariance : (n_parameters, n_parameters)
+        On the same scale; singular where a parameter follows from others.
+    n, generator
+        How many draws, and from which stream.
+
+    Raises
+    ------
+    InputError
+        If the covariance has the wrong shape, is not symmetric or not positive semidefinite.
+    """
+    centre, matrix = np.asarray(mean, float), np.asarray(covariance, float)
+    if matrix.shape != (len(centre), len(centre)) or not np.array_equal(matrix, matrix.T):
+        raise InputError(
+            f"the covariance has shape {matrix.shape}; expected a symmetric matrix of {len(centre)} rows, as the mean"
+        )
+    variances, directions = np.linalg.eigh(matrix)
+    # a table of five decimals is semidefinite to its last digit
+    if variances[0] < -1e-4 * max(variances[-1], 0.0):
+        raise InputError(f"the covariance has the eigenvalue {variances[0]:.3g}; expected none below 0")
+    spread = directions * np.sqrt(np.maximum(variances, 0.0))
+    # summed draw by draw: the first ones do not depend on how many are asked for
+    return centre + np.array([(spread * drawn).sum(axis=1) for drawn in generator.standard_normal((n, len(centre)))])

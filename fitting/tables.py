@@ -141,7 +141,7 @@ def read_tables(source: str | Path | Mapping[str, str | Path | pd.DataFrame]) ->
     ----------
     source
         A folder that holds one file `*conditions.tsv`, one `*experiments.tsv` and so on; or the common beginning
-        of their names (`folder/baf3` for `folder/baf3_conditions.tsv`, ...); or table name -> path or DataFrame.
+        of their names (`folder/aml` for `folder/aml_conditions.tsv`, ...); or table name -> path or DataFrame.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import behaviours, contexts, drugs, observables, parameters, references, tables
+from . import behaviours, contexts, drugs, fitted, joint, observables, parameters, references, tables
 from .names import UnknownNameError
 from .network import network_path, network_source_hash
 
@@ -22,6 +22,8 @@ __all__ = [
     "build",
     "contexts",
     "drugs",
+    "fitted",
+    "joint",
     "network_path",
     "network_source_hash",
     "observables",

@@ -208,6 +208,26 @@ def slot_overrides(slot: int, drug: str, context: str) -> dict[str, float]:
     return values
 
 
+def kd_parameters(slot: int, drug: str, context: str) -> dict[str, str]:
+    """Return the parameters that hold the dissociation constants of `drug` in `slot`, each -> the target of its row.
+
+    For FLT3 these are the rows that hold for the alleles of `context`; pairs that do not bind are absent.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such slot, drug or context.
+    """
+    rows = _rows(drug)
+    prefix = f"drug{_checked_slot(slot)}"
+    found = {f"{prefix}_{name}_kd": name for name in POCKET_TARGETS if name in rows and rows[name].kd is not None}
+    for allele_slot in ALLELE_SLOTS:
+        row = _flt3_row(rows, contexts.allele_of(context, allele_slot))
+        if row is not None:
+            found[f"{prefix}_FLT3{allele_slot}_{FLT3_POCKETS[row.binding]}_kd"] = row.target
+    return found
+
+
 def exposure(drug: str) -> Exposure:
     """Return free fraction, plasma concentrations and clearance of `drug`, None for what is unknown.
 
@@ -320,13 +340,18 @@ def _flt3_binding(pocket: str, rows: Mapping[str, Affinity], allele: str) -> dic
     The first target of the allele with a known row holds. A row of a kinase-domain mutant is that mutant's own;
     any other is corrected for what the allele costs drugs of its type.
     """
-    known = [rows[target] for target in alleles.drug_targets(allele) if target in rows and rows[target].known]
-    if not known or known[0].kd is None:
+    row = _flt3_row(rows, allele)
+    if row is None:
         return {}
-    row, pocket_type = known[0], FLT3_POCKETS[known[0].binding]
+    pocket_type = FLT3_POCKETS[row.binding]
     factors = {"typeI": alleles.typeI_kd_factor, "typeII": alleles.typeII_kd_factor}
     factor = 1.0 if row.target in KINASE_DOMAIN_MUTANTS else factors[pocket_type](allele)
     return _binding(f"{pocket}_{pocket_type}", row, factor)
+
+
+def _flt3_row(rows: Mapping[str, Affinity], allele: str) -> Affinity | None:
+    known = [rows[target] for target in alleles.drug_targets(allele) if target in rows and rows[target].known]
+    return known[0] if known and known[0].kd is not None else None
 
 
 def _binding(pocket: str, row: Affinity, kd_factor: float = 1.0) -> dict[str, float]:

@@ -663,10 +663,11 @@ def _fit_into(folder: Path, tables_folder: Path, starts: int, seed: int, progres
         _say(f"the fit did not converge: {result.message}; the best point was written")
     typical = {name: f"{fold:.2f}" for name, fold in result.typical_fold().items()}
     words = [
-        f"{result.n_data} raw values of two Ba/F3 lines and {result.n_free} estimated parameters, {result.n_priors} of "
-        f"them with informative priors: the table says which of them the data determine. Search: {result.message}.",
+        f"{result.n_data} published values (two Ba/F3 lines, IC50s) and {result.n_free} estimated parameters, "
+        f"{result.n_priors} of them with informative priors: the table says which of them the data determine. "
+        f"Search: {result.message}.",
         f"Typical factor between model and measurement: {typical['at_nominal']} before, {typical['fitted']} after.",
-        "The dose matrices here use the nominal parameters of their contexts, not this fit, which is of Ba/F3 lines.",
+        "The dose matrices here use the nominal parameters of their contexts, not this fit.",
         *(f"{subject}: {note}" for subject, note in result.notes),
     ]
     tables = [("Estimated parameters", _parameters_of(result)), ("Fitted values", _values_of(result.fitted, "fitted"))]

@@ -93,9 +93,26 @@ def test_changes_stand_in_for_values_of_the_context_and_of_the_drug_and_for_noth
     assert changed.names == plain.names and changed.protocol == plain.protocol
 
 
+def test_a_joint_draw_stands_in_for_what_the_problem_does_not_estimate() -> None:
+    draws = residuum.aml_raf_mek_draws(3, seed=1)
+    assert np.array_equal(draws, residuum.aml_raf_mek_draws(5, seed=1)[:3])
+    assert not np.array_equal(draws, residuum.aml_raf_mek_draws(3, seed=2))
+    problem, plain = residuum.aml_problem(changes=draws.iloc[0].to_dict()), residuum.aml_problem()
+    assert problem.names == plain.names and problem.tables.hash != plain.tables.hash
+    parameters, nominal = (p.model_parameters("molm13_linifanib_1") for p in (problem, plain))
+    changed = {name for name in parameters if parameters[name] != nominal[name]}
+    assert changed == set(draws.columns)
+    assert all(parameters[name] == draws[name].iloc[0] for name in draws)
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
+        (lambda m: residuum.aml_raf_mek_draws(0), "one draw or more"),
+        (lambda m: residuum.aml_problem(changes={"recruit_SOS_kon": 1e-4}), "estimated by the problem"),
+        (lambda m: residuum.aml_problem(changes={"bind_GRB2_SOS_kdd": 1.0}), "bind_GRB2_SOS_kd"),
+        (lambda m: residuum.aml_problem(changes={"amount_SOS_total": 1.0}), "set by the contexts"),
+        (lambda m: residuum.aml_problem(changes={"drug1_MEK_kd": 1.0}), "set by the contexts"),
         (lambda m: residuum.aml_conditions(["blast-idt"]), "Did you mean 'blast-itd'"),
         (lambda m: residuum.aml_conditions(["blast-itd+erkstroma"]), r"Did you mean 'blast-itd\+erk-stroma'"),
         (lambda m: residuum.aml_conditions(["blast-itd"], changes={"amount_NF_total": 0.1}), "amount_NF1_total"),

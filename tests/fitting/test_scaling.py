@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from residuum.fitting import read_tables
-from residuum.fitting.scaling import Scaling
+from residuum.fitting.scaling import Scaling, joint_draws
+from residuum.simulator import InputError
 
 
 @pytest.fixture
@@ -62,3 +63,34 @@ def test_draws_follow_the_priors_within_bounds(scaling: Scaling) -> None:
     assert abs(drawn[:, 0].mean() - math.log10(2)) < 0.09
     assert abs(drawn[:, 1].mean() - 3) < 0.045
     assert abs(drawn[:, 2].mean() - 2) < 0.09 * 6 / math.sqrt(12)
+
+
+# the third parameter is the sum of the others: the covariance is singular
+JOINT = np.array([[1.0, 0.8, 1.8], [0.8, 4.0, 4.8], [1.8, 4.8, 6.6]])
+
+
+def test_joint_draws_have_the_given_mean_and_covariance() -> None:
+    mean = np.array([1.0, -2.0, -1.0])
+    drawn = joint_draws(mean, JOINT, 4000, np.random.default_rng(3))
+    assert np.allclose(drawn[:, 2], drawn[:, 0] + drawn[:, 1])
+    # four standard errors of 4000 draws: 0.063 sd of a mean, 0.09 of a variance
+    assert np.all(np.abs(drawn.mean(axis=0) - mean) < 0.063 * np.sqrt(np.diag(JOINT)))
+    assert np.cov(drawn.T) == pytest.approx(JOINT, rel=0.15)
+
+
+def test_the_first_joint_draws_do_not_depend_on_how_many_are_asked_for() -> None:
+    few, many = (joint_draws(np.zeros(3), JOINT, n, np.random.default_rng(3)) for n in (2, 50))
+    assert np.array_equal(few, many[:2])
+
+
+@pytest.mark.parametrize(
+    ("covariance", "told"),
+    [
+        (JOINT[:2], "shape"),
+        (JOINT + np.triu(np.ones((3, 3)), 1), "symmetric"),
+        (JOINT - 2 * np.eye(3), "eigenvalue"),
+    ],
+)
+def test_what_is_no_covariance_is_refused(covariance: np.ndarray, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        joint_draws(np.zeros(3), covariance, 1, np.random.default_rng(0))

@@ -429,3 +429,13 @@ def test_shipped_drugs_stay() -> None:
 
 def test_every_allele_finds_its_rows_among_the_targets() -> None:
     assert {target for allele in alleles.names() for target in alleles.drug_targets(allele)} <= set(drugs.FLT3_TARGETS)
+
+
+@pytest.mark.parametrize("context", ["blast-itd", "blast-d835y", "molm-13", "baf3-itd-tkd"])
+@pytest.mark.parametrize("drug", ["midostaurin", "quizartinib", "trametinib"])
+def test_every_dissociation_constant_of_a_slot_has_the_row_it_is_from(drug: str, context: str) -> None:
+    values, of = drugs.slot_overrides(3, drug, context), drugs.kd_parameters(3, drug, context)
+    filled = {name for name in values if name.endswith("_kd") and values[name.removesuffix("kd") + "kon"] > 0}
+    assert set(of) == filled
+    rows = {row.target: row.kd for row in drugs.table() if row.drug == drug}
+    assert all(values[name] == pytest.approx(rows[target]) for name, target in of.items())
