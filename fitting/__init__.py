@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .objective import Evaluation, Problem, read_problem
     from .plots import plot_bands, plot_data_bands, plot_fit, plot_profiles
     from .posterior import Ensemble, bands, load_ensemble
-    from .profile import Profile, Profiles, profile_likelihood
+    from .profile import Profile, Profiles, profile_likelihood, saved_point
     from .result import Fit
     from .sampling import laplace_posterior, log_posterior, sample_posterior
     from .search import fit
@@ -25,7 +25,7 @@ _HOME = {
     "plot_fit": "plots", "plot_profiles": "plots", "plot_bands": "plots",
     "plot_data_bands": "plots",
     "Ensemble": "posterior", "bands": "posterior", "load_ensemble": "posterior",
-    "Profile": "profile", "Profiles": "profile", "profile_likelihood": "profile",
+    "Profile": "profile", "Profiles": "profile", "profile_likelihood": "profile", "saved_point": "profile",
     "Fit": "result",
     "laplace_posterior": "sampling", "log_posterior": "sampling", "sample_posterior": "sampling",
     "fit": "search",

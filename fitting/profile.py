@@ -210,10 +210,8 @@ def profile_likelihood(
         try:
             for done, kind in enumerate(kinds):
                 partly = PartialLoss(problem, kind == POSTERIOR, tolerance)
-                before = done * len(names)
-                _profiles_of(
-                    misfit, kind, names, start, threshold, max_points, book, partial(_shifted, advance, before)
-                )
+                shown = partial(_shifted, advance, done * len(names))
+                _profiles_of(partly, kind, names, start, threshold, max_points, book, shown)
         except KeyboardInterrupt:
             stopped = True
             print("profiles: stopped by the user; what is done is given", file=sys.stderr)
@@ -267,6 +265,29 @@ def starting_point(problem: Problem, theta: npt.ArrayLike | None) -> Float:
     if start.shape != (problem.n_free,) or not np.all(np.isfinite(start)):
         raise InputError(f"theta has shape {start.shape}, expected ({problem.n_free},) finite numbers: give Fit.theta")
     return np.clip(start, problem.lower, problem.upper)
+
+
+def saved_point(problem: Problem, path: str | Path) -> Float:
+    """Return the optimum (n_free,) in a `fit.json`, or in the folder that holds it, of the same problem.
+
+    Raises InputError if there is none, or if it is of another model or other tables.
+    """
+    path = Path(path)
+    path = path / "fit.json" if path.is_dir() else path
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        theta, origin = np.array(content["theta"], float), content["provenance"]
+        known = origin["model_hash"], origin["data_hash"]
+    except OSError:
+        raise InputError(f"{path} cannot be read; give the folder that `residuum fit` wrote") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not what `residuum fit` writes ({error}); fit again") from None
+    for what, mine, theirs in zip(
+        ("model", "tables"), (problem.compiled.hash, problem.tables.hash), known, strict=True
+    ):
+        if mine != theirs:
+            raise InputError(f"{path} is a fit of another state of the {what}: {theirs}, now {mine}; fit again")
+    return starting_point(problem, theta)
 
 
 # ---- constrained fits -------------------------------------------------------------------------------------------

@@ -242,10 +242,14 @@ def _diagnose(chain: Float) -> Diagnostics:
 
 
 def _write_walk(path: Path, identity: dict[str, str], chain: Float, losses: Float, state: Any) -> None:
+    arrays: dict[str, Any] = {
+        "schema": SCHEMA, "chain": chain, "losses": losses, "keys": state[1], "place": np.array(state[2:4]),
+        "cached": state[4], **identity,
+    }  # fmt: skip
+
     def write(part: Path) -> None:
         with part.open("wb") as file:
-            np.savez(file, schema=SCHEMA, chain=chain, losses=losses, keys=state[1],
-                     place=np.array(state[2:4]), cached=state[4], **identity)  # fmt: skip
+            np.savez(file, **arrays)
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, write)
