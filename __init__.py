@@ -23,7 +23,21 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from .fitting import Fit, Problem, fit, read_problem
+    from .fitting import (
+        Ensemble,
+        Fit,
+        Problem,
+        Profiles,
+        bands,
+        fit,
+        laplace_posterior,
+        load_ensemble,
+        plot_bands,
+        profile_likelihood,
+        read_problem,
+        sample_posterior,
+        saved_point,
+    )
     from .models.behaviours import Experiment, Outcome
     from .simulator import (
         CompiledModel,
@@ -59,11 +73,15 @@ _SIMULATOR = (
     "steady_state_gradient", "warmup",
 )  # fmt: skip
 
-_FITTING = ("Fit", "Problem", "fit", "read_problem")
+_FITTING = (
+    "Ensemble", "Fit", "Problem", "Profiles", "bands", "fit", "laplace_posterior", "load_ensemble", "plot_bands",
+    "profile_likelihood", "read_problem", "sample_posterior", "saved_point",
+)  # fmt: skip
 
 __all__ = [
     "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_fitted", "aml_model", "aml_modules",
-    "aml_problem", "aml_raf_mek_draws", "aml_tables", "dose_matrix", "remove_drug", *_SIMULATOR, *_FITTING,
+    "aml_predictions", "aml_problem", "aml_raf_mek_draws", "aml_tables", "dose_matrix", "remove_drug",
+    *_SIMULATOR, *_FITTING,
 ]  # fmt: skip
 
 
@@ -304,6 +322,64 @@ def aml_fitted(values: Mapping[str, float], context: str, drugs: Sequence[str] =
     _dose_parameters(tuple(drugs))
     with _model_names():
         return models.fitted.overrides(values, context, drugs)
+
+
+def aml_predictions(
+    ensemble: Ensemble,
+    contexts: Sequence[str],
+    drugs: Mapping[str, float] | None,
+    times: npt.ArrayLike,
+    readouts: Sequence[str],
+    *,
+    equilibrate: bool = True,
+    **settings: Any,
+) -> xr.Dataset:
+    """Return what every member of an ensemble of `aml_problem` predicts in contexts under drugs, fitted or not.
+
+    Parameters
+    ----------
+    ensemble
+        Drawn from the posterior (`sample_posterior`, `laplace_posterior`), from the prior, or loaded.
+    contexts, drugs, equilibrate
+        As in `aml_conditions`: names of cells, alone or on stroma; drug -> free concentration in nM.
+    times : (n_times,)
+        Seconds after the drugs.
+    readouts
+        Names as listed by `residuum models`.
+    settings
+        `options`, `threads`, `progress`, as in `simulate`.
+
+    Returns
+    -------
+    Dataset
+        `value` (member, condition, time, readout) in nM, and `status`, `message` and `weight`: see `Ensemble.predict`;
+        `residuum.bands` summarises it.
+
+    Raises
+    ------
+    UnknownNameError
+        For an unknown context, drug or read-out, with the nearest name.
+    InputError
+        For an ensemble of another model, with both hashes, and for doses and times that cannot be.
+
+    Examples
+    --------
+    >>> import residuum
+    >>> members = residuum.Ensemble.from_prior(residuum.aml_problem(), 3, seed=1)
+    >>> left = residuum.aml_predictions(members, ["blast-itd"], {"gilteritinib": 100.0}, [7200.0], ["pERK"])
+    >>> left["value"].shape
+    (3, 1, 1, 1)
+    """
+    from .simulator import InputError
+
+    contexts = [contexts] if isinstance(contexts, str) else list(contexts)
+    if not contexts or len(set(contexts)) < len(contexts):
+        raise InputError(f"contexts are {contexts!r}, expected at least one name, each once")
+    given = dict(drugs or {})
+    conditions = aml_conditions(contexts, given, equilibrate=equilibrate)
+    readouts = [readouts] if isinstance(readouts, str) else list(readouts)
+    return ensemble.predict(aml_model(), conditions, times, readouts, **settings,
+                            overrides=lambda member, context: aml_fitted(member, context, tuple(given)))  # fmt: skip
 
 
 def aml_raf_mek_draws(n: int, seed: int = 0) -> pd.DataFrame:

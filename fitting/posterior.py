@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from .objective import Problem
 
 Float = npt.NDArray[np.float64]
+
+Overrides = Callable[[Mapping[str, float], str], Mapping[str, float]]
+"""A member (parameter -> value) and the name of a condition -> parameters of the model."""
 
 SCHEMA = "residuum-ensemble-1"
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -216,6 +219,7 @@ class Ensemble:
         readouts: Sequence[str] | None = None,
         *,
         formulas: Mapping[str, str] | Sequence[Mapping[str, str]] | None = None,
+        overrides: Overrides | None = None,
         options: SolverOptions | None = None,
         threads: int | None = None,
         progress: bool = False,
@@ -235,6 +239,9 @@ class Ensemble:
         formulas
             What members make of a condition (parameter of the model -> formula), for all or one per condition;
             `Ensemble.shared` if None. See `as_in`.
+        overrides
+            In place of `formulas` and of `direct`: a function of a member (parameter -> value) and the name of a
+            condition that returns parameter of the model -> value, laid over every stretch of it.
         options, threads, progress
             Passed on to `simulate`.
 
@@ -250,9 +257,14 @@ class Ensemble:
             For another model, with both hashes, and for anything wrong with conditions, times, readouts or formulas.
         """
         self._require_model(compiled)
+        if overrides is not None and formulas is not None:
+            raise InputError("both formulas and overrides were given; give one")
         each = self._formulas_of(conditions, formulas)
         stretches = [conditions.parameters, *(_during(compiled, conditions, s) for s in conditions.protocol)]
-        laid = [self._runs(compiled, parameters, each) for parameters in stretches]
+        if overrides is None:
+            laid = [self._runs(compiled, parameters, each) for parameters in stretches]
+        else:
+            laid = self._overridden(compiled, conditions.names, stretches, overrides)
         lost = ~np.all([np.isfinite(p).all(axis=1) for p in laid], axis=0)
         for p, parameters in zip(laid, stretches, strict=True):  # they run as if untouched, and are taken out below
             p[lost] = np.tile(parameters, (len(self), 1))[lost]
@@ -280,6 +292,17 @@ class Ensemble:
         """Return the parameters of all runs, member by member: (n_members * n_conditions, n_parameters)."""
         laid = [self.laid_over(compiled, *given) for given in zip(parameters, formulas, strict=True)]
         return np.stack(laid, axis=1).reshape(-1, parameters.shape[1])
+
+    def _overridden(self, compiled: CompiledModel, conditions: Sequence[str], stretches: Sequence[Float],
+                    overrides: Overrides) -> list[Float]:  # fmt: skip
+        """Return per stretch the parameters of all runs, (n_members * n_conditions, n_parameters), member by member."""
+        laid = [np.tile(parameters, (len(self), 1)) for parameters in stretches]
+        members = [dict(zip(self.names, map(float, row), strict=True)) for row in self.values]
+        for run, (member, condition) in enumerate(itertools.product(members, conditions)):
+            for name, value in overrides(member, condition).items():
+                for p in laid:
+                    p[run, compiled.parameter_index(name)] = value
+        return laid
 
     def _require_model(self, compiled: CompiledModel) -> None:
         known = self.provenance.get("model_hash", compiled.hash)

@@ -38,7 +38,7 @@ Float = npt.NDArray[np.float64]
 
 SCHEMA = "residuum-profiles-1"
 LIKELIHOOD, POSTERIOR = "likelihood", "posterior"
-STEPS_TO_THE_END = 5
+STEPS_TO_THE_END = 4
 """Points between the optimum and the end of an interval, evenly spaced in the root of the excess."""
 FINEST = 1e-5
 """Smallest step, as a fraction of the distance between the bounds."""
@@ -209,9 +209,9 @@ def profile_likelihood(
     with progress_bar(len(kinds) * len(names), "profiles", shown=progress) as advance:
         try:
             for done, kind in enumerate(kinds):
-                seen = _Seen(problem, kind == POSTERIOR, tolerance)
-                before = done * len(names)
-                _profiles_of(seen, kind, names, start, threshold, max_points, book, partial(_shifted, advance, before))
+                partly = PartialLoss(problem, kind == POSTERIOR, tolerance)
+                shown = partial(_shifted, advance, done * len(names))
+                _profiles_of(partly, kind, names, start, threshold, max_points, book, shown)
         except KeyboardInterrupt:
             stopped = True
             print("profiles: stopped by the user; what is done is given", file=sys.stderr)
@@ -267,6 +267,29 @@ def starting_point(problem: Problem, theta: npt.ArrayLike | None) -> Float:
     return np.clip(start, problem.lower, problem.upper)
 
 
+def saved_point(problem: Problem, path: str | Path) -> Float:
+    """Return the optimum (n_free,) in a `fit.json`, or in the folder that holds it, of the same problem.
+
+    Raises InputError if there is none, or if it is of another model or other tables.
+    """
+    path = Path(path)
+    path = path / "fit.json" if path.is_dir() else path
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        theta, origin = np.array(content["theta"], float), content["provenance"]
+        known = origin["model_hash"], origin["data_hash"]
+    except OSError:
+        raise InputError(f"{path} cannot be read; give the folder that `residuum fit` wrote") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not what `residuum fit` writes ({error}); fit again") from None
+    for what, mine, theirs in zip(
+        ("model", "tables"), (problem.compiled.hash, problem.tables.hash), known, strict=True
+    ):
+        if mine != theirs:
+            raise InputError(f"{path} is a fit of another state of the {what}: {theirs}, now {mine}; fit again")
+    return starting_point(problem, theta)
+
+
 # ---- constrained fits -------------------------------------------------------------------------------------------
 
 
@@ -278,7 +301,7 @@ class _Point:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class PartialLoss:
     """The loss with or without the priors, and its minimum over some of the parameters."""
 
     problem: Problem
@@ -286,15 +309,18 @@ class _Seen:
     tolerance: float
 
     def _kept(self, rows: Float) -> Float:
-        """Return the rows of residuals (n_data + n_priors, ...) that count."""
-        return rows if self.prior else rows[: len(rows) - self.problem.n_priors]
+        """Return the rows of residuals, of which those of the priors follow those of the data, that count."""
+        n_data, n_priors = self.problem.n_data, self.problem.n_priors
+        return rows if self.prior else np.delete(rows, np.s_[n_data : n_data + n_priors], axis=0)
 
     def at(self, theta: Float) -> _Point:
+        """Return the loss at one point."""
         evaluation = self.problem.evaluate(theta)
         residuals = self._kept(evaluation.residuals)
         return _Point(theta.copy(), 0.5 * float(residuals @ residuals), evaluation.failed)
 
     def jacobian(self, theta: Float, columns: npt.NDArray[np.intp]) -> Float:
+        """Return the derivatives (n_residuals, n_columns) of the residuals that count."""
         return self._kept(self.problem.jacobian(theta, columns=columns))
 
     def minimum(self, start: Float, free: npt.NDArray[np.intp]) -> _Point:
@@ -337,21 +363,21 @@ class _DeeperError(Exception):
         self.theta = theta
 
 
-def _profiles_of(seen: _Seen, kind: str, names: Sequence[str], start: Float, threshold: float, max_points: int,
+def _profiles_of(partly: PartialLoss, kind: str, names: Sequence[str], start: Float, threshold: float, max_points: int,
                  book: _Book, advance: Callable[[int], None]) -> None:  # fmt: skip
     """Fill the book with the profiles of one kind; begin again from each deeper optimum that is met."""
-    everything = np.arange(seen.problem.n_free)
+    everything = np.arange(partly.problem.n_free)
     for attempt in range(5):
         if kind not in book.optima:
-            optimum = seen.minimum(start, everything)
+            optimum = partly.minimum(start, everything)
             if optimum.failed:
                 raise InputError("simulations fail at the optimum; give a theta at which they do not")
             book.optima[kind] = optimum.theta
-        optimum = seen.at(book.optima[kind])
+        optimum = partly.at(book.optima[kind])
         try:
             for done, name in enumerate(names, start=1):
                 if (name, kind) not in book.profiles:
-                    book.add(_profile(seen, kind, name, optimum, threshold, max_points, last=attempt == 4))
+                    book.add(_profile(partly, kind, name, optimum, threshold, max_points, last=attempt == 4))
                 advance(done)
             return
         except _DeeperError as deeper:
@@ -360,15 +386,15 @@ def _profiles_of(seen: _Seen, kind: str, names: Sequence[str], start: Float, thr
 
 
 def _profile(
-    seen: _Seen, kind: str, name: str, optimum: _Point, threshold: float, max_points: int, *, last: bool
+    partly: PartialLoss, kind: str, name: str, optimum: _Point, threshold: float, max_points: int, *, last: bool
 ) -> Profile:
     """Return one profile; raises _DeeperError where it meets a better optimum, unless this is the last attempt."""
-    k = seen.problem.names.index(name)
+    k = partly.problem.names.index(name)
     sides = []
-    jacobian = seen.jacobian(optimum.theta, np.arange(seen.problem.n_free))
+    jacobian = partly.jacobian(optimum.theta, np.arange(partly.problem.n_free))
     sd = float(spread(jacobian)[k])
     for direction in (-1, 1):
-        points, end, x = _side(seen, k, optimum, direction, threshold, sd, max_points)
+        points, end, x = _side(partly, k, optimum, direction, threshold, sd, max_points)
         lowest = min(points, key=lambda point: point.loss)
         if not last and lowest.loss < optimum.loss - BETTER:
             raise _DeeperError(lowest.theta)
@@ -382,10 +408,10 @@ def _profile(
     )  # fmt: skip
 
 
-def _side(seen: _Seen, k: int, optimum: _Point, direction: int, threshold: float, sd: float,
+def _side(partly: PartialLoss, k: int, optimum: _Point, direction: int, threshold: float, sd: float,
           max_points: int) -> tuple[list[_Point], str, float]:  # fmt: skip
     """Follow the profile of parameter `k` to one side; return its points, why it ends and where."""
-    problem = seen.problem
+    problem = partly.problem
     limit = float((problem.lower if direction < 0 else problem.upper)[k])
     width = float(problem.upper[k] - problem.lower[k])
     others = np.delete(np.arange(problem.n_free), k)
@@ -400,7 +426,7 @@ def _side(seen: _Seen, k: int, optimum: _Point, direction: int, threshold: float
     def fitted(x: float, guess: Float) -> _Point:
         theta = np.clip(guess, problem.lower, problem.upper)
         theta[k] = x
-        return seen.minimum(theta, others)
+        return partly.minimum(theta, others)
 
     while abs(limit - points[-1].theta[k]) > 1e-9 * width:
         here = points[-1]
@@ -414,12 +440,23 @@ def _side(seen: _Seen, k: int, optimum: _Point, direction: int, threshold: float
         if point.failed:
             return points, FAILED, float(here.theta[k])
         points.append(point)
+        _settle(fitted, points, k)
         if root(point) >= math.sqrt(threshold):
             return points, CROSSED, _crossing(fitted, root, points, k, math.sqrt(threshold))
         if len(points) > max_points:
             return points, UNFINISHED, x
         step = min(step * float(np.clip(wanted / max(rise, 1e-3 * wanted), 0.5, 2.5)), width / 8)
     return points, AT_BOUND, limit
+
+
+def _settle(fitted: Callable[[float, Float], _Point], points: list[_Point], k: int) -> None:
+    """Fit points anew, from their outer neighbour, that lie above it: a profile that falls outwards was not at rest."""
+    for i in range(len(points) - 2, 0, -1):
+        if points[i].loss <= points[i + 1].loss + 1e-3:
+            return
+        again = fitted(float(points[i].theta[k]), points[i + 1].theta.copy())
+        if not again.failed and again.loss < points[i].loss:
+            points[i] = again
 
 
 def _extrapolated(points: Sequence[_Point], k: int, x: float) -> Float:

@@ -87,6 +87,21 @@ def test_each_condition_may_have_formulas_of_its_own(prior: Ensemble, model: Com
         assert np.array_equal(both["value"].sel(condition=[name]), alone["value"])
 
 
+def test_a_function_may_say_what_a_member_means(prior: Ensemble, model: CompiledModel) -> None:
+    conditions = Conditions.from_rows(
+        model, {"a": {"dose": 2.0}, "b": {"dose": 2.0}}, [Segment(-np.inf, 0, {"dose": 0})]
+    )
+    formulas = [prior.as_in(f"{name}_none") for name in "ab"]
+    by_formula = prior.predict(model, conditions, [50.0], ["pX"], formulas=formulas)
+    by_function = prior.predict(
+        model, conditions, [50.0], ["pX"],
+        overrides=lambda member, condition: {"kf": 0.02 * member[f"gain_{condition}"], "kd": member["kd"]},
+    )  # fmt: skip
+    assert np.array_equal(by_formula["value"], by_function["value"])
+    with pytest.raises(InputError, match="give one"):
+        prior.predict(model, conditions, [50.0], formulas=formulas, overrides=lambda *_: {})
+
+
 def test_a_member_is_the_same_alone_or_among_others(problem: Any, prior: Ensemble, model: CompiledModel) -> None:
     condition = before_the_drug(model, 3.0)
     all_of_them = prior.predict(model, condition, [5.0, 50.0])

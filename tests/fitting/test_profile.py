@@ -12,7 +12,7 @@ import pytest
 from helpers import linear_frames
 
 from residuum.fitting import fit, profile_likelihood
-from residuum.simulator import InputError
+from residuum.simulator import InputError, SolverOptions
 
 RNG = np.random.default_rng(3)
 DESIGN = RNG.normal(size=(12, 4))
@@ -234,3 +234,25 @@ def test_the_figure_holds_one_panel_per_parameter(linear: Callable) -> None:
     assert [axis.get_xlabel() for axis in axes.flat] == ["x0", "x1"]
     with pytest.raises(InputError, match="1 axes were given for 2"):
         done.plot(axes.flat[:1])
+
+
+# ---- coverage ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_intervals_of_95_per_cent_cover_the_truth_in_90_to_99_of_100_data_sets(
+    frames: Any, make: Callable, truth: dict[str, float], true_theta: np.ndarray
+) -> None:
+    """200 data sets from the small model, with known noise; of a kd that the data see well and a gain that bends."""
+    frames["parameters"]["priorDistribution"] = "uniform"
+    exact, covered = frames["measurements"]["measurement"].to_numpy(float), []
+    for generator in map(np.random.default_rng, np.random.SeedSequence(2026).spawn(200)):
+        noisy = frames["measurements"].assign(measurement=exact * np.exp(0.1 * generator.standard_normal(len(exact))))
+        problem = make({**frames, "measurements": noisy.astype(object)}, options=SolverOptions(rtol=1e-6))
+        done = profile_likelihood(problem, true_theta, ["kd", "gain_b"], prior=False, progress=False).table
+        low, high = done["lower"].fillna(0.0), done["upper"].fillna(np.inf)
+        covered.append([low[i] <= truth[name] <= high[i] for i, name in enumerate(done["parameter"])])
+    assert len(covered) == 200
+    for share in np.mean(covered, axis=0):
+        assert 0.90 <= share <= 0.99
+    print(np.mean(covered, axis=0))

@@ -649,7 +649,10 @@ def test_doctor_fails_where_something_required_is_missing(
     assert "missing scipy" in re.sub(" +", " ", out) and "Perl was not found" in out
 
 
-@pytest.mark.parametrize("command", ["simulate", "matrix", "fit", "models", "doctor", "demo"])
+COMMANDS = ("simulate", "matrix", "fit", "profile", "sample", "predict", "models", "doctor", "demo")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert residuum(command, "--help") == 0
     text = capsys.readouterr().out
