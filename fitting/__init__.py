@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .objective import Evaluation, Problem, read_problem
+    from .petab import lint_petab, read_petab, write_petab
     from .plots import plot_fit
     from .result import Fit
     from .search import fit
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Evaluation": "objective", "Problem": "objective", "read_problem": "objective",
+    "lint_petab": "petab", "read_petab": "petab", "write_petab": "petab",
     "plot_fit": "plots",
     "Fit": "result",
     "fit": "search",

@@ -74,12 +74,12 @@ def read_petab(path: str | Path, *, options: SolverOptions | None = None, thread
     _use_own_words(model, compiled, mapping, raw)
     tables = checked({name: Table(table.name, table.file, table.frame) for name, table in raw.items()})
     problem = Problem(compiled, tables, options=options, threads=threads)
-    if errors := [said for said in lint(path) if not said.startswith(("WARNING", "INFO"))]:
+    if errors := [said for said in lint_petab(path) if not said.startswith(("WARNING", "INFO"))]:
         raise InputError(f"{path.name} is no valid PEtab problem: {'; '.join(errors)}")
     return problem
 
 
-def lint(path: str | Path) -> list[str]:
+def lint_petab(path: str | Path) -> list[str]:
     """Return what the linter of the `petab` library says of a problem, most of it `ERROR: ...` or `WARNING: ...`.
 
     Raises InputError where the library is not installed.
