@@ -391,6 +391,10 @@ class Experiments:
 
     # ---- parameters to readouts ---------------------------------------------------------------------------------
 
+    def periods(self, experiment: str) -> tuple[Period, ...]:
+        """Return the periods of `experiment`."""
+        return self._periods[experiment]
+
     def model_parameters(self, experiment: str, values: Mapping[str, float]) -> Float:
         """Return the model's parameters (n_parameters,) in the last period of `experiment`."""
         return self._periods[experiment][-1].parameters(values, self._place)
