@@ -31,7 +31,7 @@ from ..simulator.expressions import names_in
 from ..simulator.options import SolverOptions
 from .objective import Problem
 from .observation import parsed
-from .tables import REQUIRED, Table, checked, read_raw, replace_names, split
+from .tables import REQUIRED, Table, check_duplicates, checked, read_raw, replace_names, split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +67,7 @@ def read_petab(path: str | Path, *, options: SolverOptions | None = None, thread
     config = _config(path)
     raw = {name: _joined(path, name, config.get(key) or ()) for name, key in FILES.items()}
     mapping = _joined(path, "mapping", config.get("mapping_files") or ())
+    check_duplicates(table for name, table in raw.items() if name != "measurements")
     model = _model(path, config)
     compiled = compile_model(model, cache=cache)
     compiled = _with_mapped(model, compiled, mapping)
@@ -74,7 +75,7 @@ def read_petab(path: str | Path, *, options: SolverOptions | None = None, thread
     _number_replicates(raw["measurements"])
     _read_priors(raw["parameters"])
     _use_own_words(model, compiled, mapping, raw)
-    tables = checked({name: Table(table.name, table.file, table.frame) for name, table in raw.items()})
+    tables = checked(raw)
     problem = Problem(compiled, tables, options=options, threads=threads)
     if errors := [said for said in lint_petab(path) if not said.startswith(("WARNING", "INFO"))]:
         raise InputError(f"{path.name} is no valid PEtab problem: {'; '.join(errors)}")
@@ -139,7 +140,8 @@ def _joined(path: Path, name: str, files: Sequence[str]) -> Table:
     if len(parts) == 1:
         return parts[0]
     frame = pd.concat([part.frame for part in parts], ignore_index=True).fillna("")
-    return Table(name, " + ".join(part.file for part in parts), frame)
+    places = tuple((part.file, part.line(row)) for part in parts for row in range(len(part.frame)))
+    return Table(name, " + ".join(part.file for part in parts), frame, places)
 
 
 def _model(path: Path, config: Mapping[str, Any]) -> pysb.Model:
@@ -192,7 +194,7 @@ def _mapped_species(model: pysb.Model, compiled: CompiledModel, mapping: Table, 
     try:
         species = networks.species_of(model, compiled.network, pattern_from_string(text, model))
     except Exception as error:  # PySB refuses patterns in several ways
-        raise mapping.error(row, "modelEntityId", f"{text!r} is no species of PySB: {error}") from None
+        raise mapping.error(row, "modelEntityId", f"{text!r} is not one species, sites and all: {error}") from None
     if species is None:
         known = [networks.pattern_text(model, name) for name in compiled.species]
         raise mapping.unknown(row, "modelEntityId", "species", text, known)
@@ -211,9 +213,7 @@ def _name_experiments(raw: dict[str, Table]) -> None:
             name += "_"
         measurements.frame.loc[nameless, "experimentId"] = name
         row = pd.DataFrame([{"experimentId": name, "time": "0", "conditionId": ""}])
-        raw["experiments"] = Table(
-            "experiments", experiments.file, pd.concat([experiments.frame, row], ignore_index=True).fillna("")
-        )
+        raw["experiments"] = experiments.with_frame(pd.concat([experiments.frame, row], ignore_index=True).fillna(""))
 
 
 def _number_replicates(measurements: Table) -> None:
@@ -227,7 +227,7 @@ def _number_replicates(measurements: Table) -> None:
     for row, key in enumerate(zip(*columns, strict=True)):
         for before in seen.setdefault(key, []):
             if whole[before] == whole[row]:
-                told = f"repeats line {before + 2}; remove one, or tell replicates apart by a column replicateId"
+                told = f"repeats line {measurements.line(before)}; remove one, or tell them apart by a replicateId"
                 raise measurements.error(row, "measurement", told)
         seen[key].append(row)
     for (*_, replicate), rows in seen.items():
@@ -309,8 +309,10 @@ def _use_own_words(model: pysb.Model, compiled: CompiledModel, mapping: Table, r
     idle = set(frame["conditionId"]) - set(frame.loc[kept, "conditionId"])
     experiments = raw["experiments"]
     given = ["" if name in idle else name for name in experiments.frame["conditionId"]]
-    raw["experiments"] = Table("experiments", experiments.file, experiments.frame.assign(conditionId=given))
-    raw["conditions"] = Table("conditions", conditions.file, frame.loc[kept].reset_index(drop=True))
+    raw["experiments"] = experiments.with_frame(experiments.frame.assign(conditionId=given))
+    file, rows = conditions.file, np.flatnonzero(kept).tolist()
+    places = tuple(conditions.places[row] if conditions.places else (file, conditions.line(row)) for row in rows)
+    raw["conditions"] = Table("conditions", file, frame.loc[kept].reset_index(drop=True), places)
 
 
 def _symbols(observables: Table) -> set[str]:
@@ -336,6 +338,7 @@ def _make_placeholders(
     for table, column in ((observables, "observablePlaceholders"), (measurements, "observableParameters")):
         if column not in table.frame:
             table.frame[column] = ""
+    known = set(experiments.frame["experimentId"])
     for name, values in observed.items():
         mine = set()
         for row, observable in observables.cells("observableId"):
@@ -344,7 +347,7 @@ def _make_placeholders(
                 mine.add(observable)
                 _append(observables, row, "observablePlaceholders", name)
         for row, observable in measurements.cells("observableId"):
-            if observable not in mine:
+            if observable not in mine or measurements.frame["experimentId"][row] not in known:
                 continue
             value = _value_at(raw, row, values, experiments)
             if value is None and name not in nominal:
@@ -438,10 +441,10 @@ def _frames(problem: Problem, model: pysb.Model) -> dict[str, pd.DataFrame]:
 
     tables = problem.tables
     rows = tables.measurements.frame.iloc[problem.fit_rows]
-    for row, word in zip(problem.fit_rows, rows["censoring"], strict=True):
+    for row, word in zip(problem.fit_rows.tolist(), rows["censoring"], strict=True):
         if word:
             told = f"is {word!r}, which PEtab cannot say; leave the row out or measure it otherwise"
-            raise tables.measurements.error(int(row), "censoring", told)
+            raise tables.measurements.error(row, "censoring", told)
     used = tables.observables.frame["observableId"].isin(rows["observableId"])
     for row, noise in tables.observables.cells("noiseDistribution"):
         if used[row] and noise == "student-t":
