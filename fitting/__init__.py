@@ -12,24 +12,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .objective import Evaluation, Problem, read_problem
+    from .petab import lint_petab, read_petab, write_petab
     from .plots import plot_bands, plot_data_bands, plot_fit, plot_parameters, plot_profiles, plot_waterfall
     from .posterior import Ensemble, bands, load_ensemble
     from .profile import Profile, Profiles, profile_likelihood, saved_point
+    from .randomised import randomised_posterior
     from .result import Fit
     from .sampling import laplace_posterior, log_posterior, sample_posterior
     from .search import fit
     from .tables import Tables, read_tables
+    from .validation import Group, leave_out, without
 
 _HOME = {
     "Evaluation": "objective", "Problem": "objective", "read_problem": "objective",
+    "lint_petab": "petab", "read_petab": "petab", "write_petab": "petab",
     "plot_bands": "plots", "plot_data_bands": "plots", "plot_fit": "plots", "plot_parameters": "plots",
     "plot_profiles": "plots", "plot_waterfall": "plots",
     "Ensemble": "posterior", "bands": "posterior", "load_ensemble": "posterior",
     "Profile": "profile", "Profiles": "profile", "profile_likelihood": "profile", "saved_point": "profile",
+    "randomised_posterior": "randomised",
     "Fit": "result",
     "laplace_posterior": "sampling", "log_posterior": "sampling", "sample_posterior": "sampling",
     "fit": "search",
     "Tables": "tables", "read_tables": "tables",
+    "Group": "validation", "leave_out": "validation", "without": "validation",
 }  # fmt: skip
 
 __all__ = sorted(_HOME)

@@ -263,11 +263,9 @@ class Experiments:
             if name == condition:
                 target = str(table.frame["targetId"][row])
                 if target in into:
-                    raise table.error(
-                        row,
-                        "targetId",
-                        f"{target!r} is set by line {into[target][0] + 2} too, in the same period of an experiment",
-                    )
+                    line = table.line(into[target][0])
+                    told = f"{target!r} is set by line {line} too, in the same period of an experiment"
+                    raise table.error(row, "targetId", told)
                 into[target] = row, str(table.frame["targetValue"][row])
 
     def _period(
@@ -303,7 +301,7 @@ class Experiments:
     def _read_amounts(
         self, tables: Tables, amounts: Mapping[str, tuple[int, str]]
     ) -> tuple[tuple[Amount, ...], tuple[Slope, ...]]:
-        read, slopes = [], list[Slope]()
+        read, slopes = list[Amount](), list[Slope]()
         for species, (row, text) in amounts.items():
             try:
                 check_free(self.compiled, species)
@@ -326,7 +324,7 @@ class Experiments:
 
     def _formula(self, tables: Tables, row: int, tree: ast.expr) -> tuple[Callable[[Any], list[Any]], frozenset[str]]:
         names = frozenset(names_in(tree))
-        known = (*self._problem_parameters, *self.compiled.parameters)
+        known = (*sorted(self._problem_parameters), *self.compiled.parameters)
         for name in sorted(names):
             if name not in known:
                 raise tables.conditions.unknown(row, "targetValue", "parameter", name, known)
@@ -393,6 +391,10 @@ class Experiments:
         self.n_directions = 1 + max(self._direction.values(), default=-1)
 
     # ---- parameters to readouts ---------------------------------------------------------------------------------
+
+    def periods(self, experiment: str) -> tuple[Period, ...]:
+        """Return the periods of `experiment`."""
+        return self._periods[experiment]
 
     def model_parameters(self, experiment: str, values: Mapping[str, float]) -> Float:
         """Return the model's parameters (n_parameters,) in the last period of `experiment`."""

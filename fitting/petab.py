@@ -17,7 +17,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +31,10 @@ from ..simulator.expressions import names_in
 from ..simulator.options import SolverOptions
 from .objective import Problem
 from .observation import parsed
-from .tables import REQUIRED, Table, checked, read_raw, split
+from .tables import REQUIRED, Table, check_duplicates, checked, read_raw, replace_names, split
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pysb
 
 NO_EXPERIMENT = "unchanged"
@@ -65,6 +67,7 @@ def read_petab(path: str | Path, *, options: SolverOptions | None = None, thread
     config = _config(path)
     raw = {name: _joined(path, name, config.get(key) or ()) for name, key in FILES.items()}
     mapping = _joined(path, "mapping", config.get("mapping_files") or ())
+    check_duplicates(table for name, table in raw.items() if name != "measurements")
     model = _model(path, config)
     compiled = compile_model(model, cache=cache)
     compiled = _with_mapped(model, compiled, mapping)
@@ -72,14 +75,14 @@ def read_petab(path: str | Path, *, options: SolverOptions | None = None, thread
     _number_replicates(raw["measurements"])
     _read_priors(raw["parameters"])
     _use_own_words(model, compiled, mapping, raw)
-    tables = checked({name: Table(table.name, table.file, table.frame) for name, table in raw.items()})
+    tables = checked(raw)
     problem = Problem(compiled, tables, options=options, threads=threads)
-    if errors := [said for said in lint(path) if not said.startswith(("WARNING", "INFO"))]:
+    if errors := [said for said in lint_petab(path) if not said.startswith(("WARNING", "INFO"))]:
         raise InputError(f"{path.name} is no valid PEtab problem: {'; '.join(errors)}")
     return problem
 
 
-def lint(path: str | Path) -> list[str]:
+def lint_petab(path: str | Path) -> list[str]:
     """Return what the linter of the `petab` library says of a problem, most of it `ERROR: ...` or `WARNING: ...`.
 
     Raises InputError where the library is not installed.
@@ -90,6 +93,10 @@ def lint(path: str | Path) -> list[str]:
     except Exception as error:  # the library raises whatever the parser of a table happens to raise
         return [f"CRITICAL: {' '.join(str(error).split())}"]
     return [" ".join(str(issue).split()) for issue in found]
+
+
+def _errors(path: Path) -> list[str]:
+    return [said for said in lint_petab(path) if not said.startswith(("WARNING", "INFO"))]
 
 
 def _petab() -> Any:
@@ -133,12 +140,11 @@ def _joined(path: Path, name: str, files: Sequence[str]) -> Table:
     if len(parts) == 1:
         return parts[0]
     frame = pd.concat([part.frame for part in parts], ignore_index=True).fillna("")
-    return Table(name, " + ".join(part.file for part in parts), frame)
+    places = tuple((part.file, part.line(row)) for part in parts for row in range(len(part.frame)))
+    return Table(name, " + ".join(part.file for part in parts), frame, places)
 
 
 def _model(path: Path, config: Mapping[str, Any]) -> pysb.Model:
-    from petab.v1.models.pysb_model import PySBModel
-
     models = config.get("model_files") or {}
     if len(models) != 1:
         raise InputError(f"{path.name}, model_files: holds {len(models)} models, expected one; split the problem")
@@ -146,10 +152,17 @@ def _model(path: Path, config: Mapping[str, Any]) -> pysb.Model:
     if entry.get("language") != "pysb":
         raise InputError(f"{path.name}, model {name}: the language is {entry.get('language')!r}, expected 'pysb'")
     place = path.parent / str(entry.get("location"))
+    return _loaded(place)
+
+
+def _loaded(place: Path) -> pysb.Model:
+    """Return the model that a Python file defines."""
+    from petab.v1.models.pysb_model import PySBModel
+
     if not place.is_file():
-        raise InputError(f"{path.name}, model {name}: the file {place} does not exist")
+        raise InputError(f"{place} does not exist; give the Python file of a PySB model")
     try:
-        return PySBModel.from_file(str(place), model_id=name).model
+        return PySBModel.from_file(str(place), model_id="model").model
     except Exception as error:  # it runs a file of the user's
         raise InputError(f"{place.name} defines no PySB model: {type(error).__name__}: {error}") from None
 
@@ -181,7 +194,7 @@ def _mapped_species(model: pysb.Model, compiled: CompiledModel, mapping: Table, 
     try:
         species = networks.species_of(model, compiled.network, pattern_from_string(text, model))
     except Exception as error:  # PySB refuses patterns in several ways
-        raise mapping.error(row, "modelEntityId", f"{text!r} is no species of PySB: {error}") from None
+        raise mapping.error(row, "modelEntityId", f"{text!r} is not one species, sites and all: {error}") from None
     if species is None:
         known = [networks.pattern_text(model, name) for name in compiled.species]
         raise mapping.unknown(row, "modelEntityId", "species", text, known)
@@ -200,9 +213,7 @@ def _name_experiments(raw: dict[str, Table]) -> None:
             name += "_"
         measurements.frame.loc[nameless, "experimentId"] = name
         row = pd.DataFrame([{"experimentId": name, "time": "0", "conditionId": ""}])
-        raw["experiments"] = Table(
-            "experiments", experiments.file, pd.concat([experiments.frame, row], ignore_index=True).fillna("")
-        )
+        raw["experiments"] = experiments.with_frame(pd.concat([experiments.frame, row], ignore_index=True).fillna(""))
 
 
 def _number_replicates(measurements: Table) -> None:
@@ -216,7 +227,7 @@ def _number_replicates(measurements: Table) -> None:
     for row, key in enumerate(zip(*columns, strict=True)):
         for before in seen.setdefault(key, []):
             if whole[before] == whole[row]:
-                told = f"repeats line {before + 2}; remove one, or tell replicates apart by a column replicateId"
+                told = f"repeats line {measurements.line(before)}; remove one, or tell them apart by a replicateId"
                 raise measurements.error(row, "measurement", told)
         seen[key].append(row)
     for (*_, replicate), rows in seen.items():
@@ -298,8 +309,10 @@ def _use_own_words(model: pysb.Model, compiled: CompiledModel, mapping: Table, r
     idle = set(frame["conditionId"]) - set(frame.loc[kept, "conditionId"])
     experiments = raw["experiments"]
     given = ["" if name in idle else name for name in experiments.frame["conditionId"]]
-    raw["experiments"] = Table("experiments", experiments.file, experiments.frame.assign(conditionId=given))
-    raw["conditions"] = Table("conditions", conditions.file, frame.loc[kept].reset_index(drop=True))
+    raw["experiments"] = experiments.with_frame(experiments.frame.assign(conditionId=given))
+    file, rows = conditions.file, np.flatnonzero(kept).tolist()
+    places = tuple(conditions.places[row] if conditions.places else (file, conditions.line(row)) for row in rows)
+    raw["conditions"] = Table("conditions", file, frame.loc[kept].reset_index(drop=True), places)
 
 
 def _symbols(observables: Table) -> set[str]:
@@ -325,6 +338,7 @@ def _make_placeholders(
     for table, column in ((observables, "observablePlaceholders"), (measurements, "observableParameters")):
         if column not in table.frame:
             table.frame[column] = ""
+    known = set(experiments.frame["experimentId"])
     for name, values in observed.items():
         mine = set()
         for row, observable in observables.cells("observableId"):
@@ -333,7 +347,7 @@ def _make_placeholders(
                 mine.add(observable)
                 _append(observables, row, "observablePlaceholders", name)
         for row, observable in measurements.cells("observableId"):
-            if observable not in mine:
+            if observable not in mine or measurements.frame["experimentId"][row] not in known:
                 continue
             value = _value_at(raw, row, values, experiments)
             if value is None and name not in nominal:
@@ -363,3 +377,177 @@ def _append(table: Table, row: int, column: str, text: str) -> None:
 def _formula(text: str) -> str:
     """Return a formula of PEtab in the words of `expressions`: PEtab's `log` is the natural one."""
     return re.sub(r"\blog\s*\(", "ln(", text)
+
+
+# ---- tables to PEtab --------------------------------------------------------------------------------------------
+
+
+def write_petab(problem: Problem, folder: str | Path, model: pysb.Model | str | Path) -> Path:
+    """Write a problem as PEtab files into a new folder; return the path of the YAML file in it.
+
+    Conditions are written as what they set in the model: names of drugs and contexts are resolved. PEtab knows no
+    validation: only the rows to fit are written. Scales of the search go into a column of our own, `parameterScale`.
+
+    Parameters
+    ----------
+    problem
+        What to write.
+    folder
+        Does not exist yet, or is empty; it appears when all files have passed the linter of the `petab` library.
+    model
+        The PySB model of the problem, or the Python file that defines it.
+
+    Raises
+    ------
+    InputError
+        For a folder that holds files; for what PEtab cannot say: censoring, Student-t noise, and what its linter calls
+        an error.
+    """
+    _petab()
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} is there already; name a new or an empty folder")
+    defined = _loaded(Path(model)) if isinstance(model, (str, Path)) else model
+    frames = _frames(problem, defined)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as parent:
+        draft = Path(parent) / folder.name
+        draft.mkdir()
+        (draft / "model.py").write_text(_source(model), encoding="utf-8")
+        lines = ["format_version: 2.0.0", "model_files:", "  model:", "    language: pysb", "    location: model.py"]
+        for name, frame in frames.items():
+            frame.to_csv(draft / f"{name}.tsv", sep="\t", index=False)
+            lines += [f"{FILES.get(name, f'{name}_files')}:", f"- {name}.tsv"]
+        (draft / "problem.yaml").write_text("\n".join([*lines, ""]), encoding="utf-8")
+        if errors := _errors(draft / "problem.yaml"):
+            raise InputError(f"the problem cannot be written as PEtab: {'; '.join(errors)}")
+        if folder.exists():
+            folder.rmdir()
+        draft.rename(folder)
+    return folder / "problem.yaml"
+
+
+def _source(model: pysb.Model | str | Path) -> str:
+    if isinstance(model, (str, Path)):
+        return Path(model).read_text(encoding="utf-8")
+    from petab.v1.models.pysb_model import PySBModel
+
+    return str(PySBModel(model, model_id="model").to_str())
+
+
+def _frames(problem: Problem, model: pysb.Model) -> dict[str, pd.DataFrame]:
+    """Return PEtab's tables by name, without those that would be empty."""
+    import pandas as pd
+
+    tables = problem.tables
+    rows = tables.measurements.frame.iloc[problem.fit_rows]
+    for row, word in zip(problem.fit_rows.tolist(), rows["censoring"], strict=True):
+        if word:
+            told = f"is {word!r}, which PEtab cannot say; leave the row out or measure it otherwise"
+            raise tables.measurements.error(row, "censoring", told)
+    used = tables.observables.frame["observableId"].isin(rows["observableId"])
+    for row, noise in tables.observables.cells("noiseDistribution"):
+        if used[row] and noise == "student-t":
+            raise tables.observables.error(row, "noiseDistribution", "PEtab has no student-t noise; choose laplace")
+    observables = tables.observables.frame[used]
+    ids = {name: _identifier(name) for name in (*problem.experiments.names, *observables["observableId"])}
+    if len(set(ids.values())) < len(ids):
+        raise InputError("two experiments or observables differ only in signs that PEtab's identifiers may not have")
+    species = _species_ids(problem, model)
+    conditions, experiments = _conditions(problem, dict.fromkeys(rows["experimentId"]), species)
+    frames = {
+        "conditions": pd.DataFrame(conditions, columns=["conditionId", "targetId", "targetValue"]),
+        "experiments": pd.DataFrame(
+            [(ids[name], time, condition) for name, time, condition in experiments],
+            columns=["experimentId", "time", "conditionId"],
+        ),
+        "measurements": pd.DataFrame({
+            "observableId": [ids[name] for name in rows["observableId"]],
+            "experimentId": [ids[name] for name in rows["experimentId"]],
+            "time": rows["time"], "measurement": rows["measurement"],
+            "noiseParameters": [";".join(split(cell)) for cell in rows["noiseParameters"]],
+            "replicateId": rows["replicateId"],
+        }),
+        "observables": pd.DataFrame({
+            "observableId": [ids[name] for name in observables["observableId"]],
+            "observableFormula": observables["observableFormula"], "noiseFormula": observables["noiseFormula"],
+            "noiseDistribution": observables["noiseDistribution"],
+            "noisePlaceholders": [";".join(split(cell)) for cell in observables["noisePlaceholders"]],
+        }),
+        "parameters": _parameter_frame(problem),
+        "mapping": pd.DataFrame(
+            [(identifier, networks.pattern_text(model, name)) for name, identifier in species.items()],
+            columns=["petabEntityId", "modelEntityId"],
+        ),
+    }  # fmt: skip
+    return {name: frame for name, frame in frames.items() if len(frame)}
+
+
+def _parameter_frame(problem: Problem) -> pd.DataFrame:
+    frame = problem.tables.parameters.frame.copy()
+    for column in ("lowerBound", "upperBound"):
+        frame[column] = [repr(value) if math.isfinite(value) else "" for value in frame[column]]
+    frame["nominalValue"] = [repr(value) for value in frame["nominalValue"]]
+    informative = frame["estimate"] & (frame["priorDistribution"] != "uniform")
+    frame["priorDistribution"] = frame["priorDistribution"].where(informative, "")
+    frame["priorParameters"] = [
+        ";".join(split(cell)) if told else "" for cell, told in zip(frame["priorParameters"], informative, strict=True)
+    ]
+    frame["estimate"] = ["true" if estimate else "false" for estimate in frame["estimate"]]
+    return frame[["parameterId", "lowerBound", "upperBound", "nominalValue", "estimate", "priorDistribution",
+                  "priorParameters", "parameterScale"]]  # fmt: skip
+
+
+def _species_ids(problem: Problem, model: pysb.Model) -> dict[str, str]:
+    """Return species -> identifier, of those that conditions set and those that observables name by themselves."""
+    compiled, known = problem.compiled, {component.name for component in model.components}
+    ids: dict[str, str] = {}
+    for name in problem.observation.readouts:
+        if name in known:
+            continue
+        members = compiled.network.observables.get(name, ())
+        if len(members) != 1 or members[0][1] != 1.0:
+            raise InputError(f"{name!r} is no observable or expression of the PySB model; give the problem's own model")
+        ids[compiled.species[members[0][0]]] = name
+    for name in problem.experiments.names:
+        for period in problem.experiments.periods(name):
+            for species, *_ in period.amounts:
+                ids.setdefault(species, f"amount_{compiled.species_index[species] + 1}")
+    return ids
+
+
+def _conditions(
+    problem: Problem, names: Iterable[str], species: Mapping[str, str]
+) -> tuple[list[tuple[str, str, str]], list[tuple[str, str, str]]]:
+    """Return the rows of the conditions (equal ones once) and of the experiments."""
+    compiled, own = problem.compiled, {*problem.fixed, *problem.names}
+    ids: dict[tuple[tuple[str, str], ...], str] = {}
+    experiments = []
+    for name in names:
+        periods = problem.experiments.periods(name)
+        # what any period sets is said in each: in PEtab, too, it holds until it is set anew
+        changed = {
+            parameter: None
+            for period in periods
+            for j, parameter in enumerate(compiled.parameters)
+            if period.base[j] != compiled.nominal[j] or parameter in period.texts
+        }
+        for period in periods:
+            numbers = {p: repr(float(x)) for p, x in zip(compiled.parameters, period.base, strict=True) if p not in own}
+            rows = []
+            for parameter in changed:
+                if parameter in period.settled or parameter not in own:
+                    text = period.texts.get(parameter, numbers.get(parameter, ""))
+                    rows.append((parameter, replace_names(text, numbers)))
+            rows += [(species[s], replace_names(period.texts[s], numbers)) for s, *_ in period.amounts]
+            key = tuple(rows)
+            if key and key not in ids:
+                ids[key] = f"condition_{len(ids) + 1}"
+            experiments.append((name, repr(period.start), ids.get(key, "")))
+    return [(condition, *row) for rows, condition in ids.items() for row in rows], experiments
+
+
+def _identifier(name: str) -> str:
+    """Return a name with the signs that PEtab's identifiers may not have as underscores."""
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return plain if plain[:1].isalpha() or plain[:1] == "_" else f"_{plain}"

@@ -21,8 +21,8 @@ import difflib
 import hashlib
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,10 +97,21 @@ class Table:
     name: str
     file: str
     frame: pd.DataFrame
+    places: tuple[tuple[str, int], ...] = ()
+    """(file, line) of each row, where the rows are not simply the lines of `file` below the header."""
+
+    def with_frame(self, frame: pd.DataFrame) -> Table:
+        """Return the table with other cells in the same rows, or more rows below them."""
+        return replace(self, frame=frame)
+
+    def line(self, row: int) -> int:
+        """Return the line in its file of data row `row` (0 is the first below the header, which is line 1)."""
+        return self.places[row][1] if row < len(self.places) else row + 2
 
     def error(self, row: int, column: str, message: str) -> InputError:
-        """Return the error for the cell `column` of data row `row` (0 is the first line below the header)."""
-        return InputError(f"{self.file}, line {row + 2}, column {column}: {message}")
+        """Return the error for the cell `column` of data row `row` (see `line`)."""
+        file = self.places[row][0] if row < len(self.places) else self.file
+        return InputError(f"{file}, line {self.line(row)}, column {column}: {message}")
 
     def unknown(self, row: int, column: str, kind: str, given: str, known: Collection[str]) -> InputError:
         """Return the error for an unknown name in a cell, with the nearest known name."""
@@ -175,7 +186,7 @@ def checked(raw: dict[str, Table]) -> Tables:
         digest.update(f"{name}\n{raw[name].frame.to_csv(sep=chr(9), index=False)}".encode())
     notes = raw.get("notes")
     tables = {name: _complete(table) for name, table in raw.items() if name != "notes"}
-    _check_duplicates(tables.values())
+    check_duplicates(tables.values())
     _check_references(tables)
     _fill_in(tables)
     tables["experiments"] = _with_numbers(tables["experiments"], ("time",), infinite=True)
@@ -263,26 +274,28 @@ def _complete(table: Table) -> Table:
         frame.loc[frame[column] == "", column] = default
     if not len(frame) and table.name != "conditions":
         raise InputError(f"{table.file}: has no rows below its header")
-    return Table(table.name, table.file, frame)
+    return table.with_frame(frame)
 
 
 def _with_numbers(table: Table, columns: Sequence[str], *, infinite: bool = False) -> Table:
     frame = table.frame.copy()
     for column in columns:
         frame[column] = [table.number(row, column, cell, infinite=infinite) for row, cell in table.cells(column)]
-    return Table(table.name, table.file, frame)
+    return table.with_frame(frame)
 
 
-def _check_duplicates(tables: Collection[Table]) -> None:
+def check_duplicates(tables: Iterable[Table]) -> None:
+    """Raise InputError for a row that agrees with an earlier one in all of `KEYS`."""
     for table in tables:
         seen: dict[tuple[Any, ...], int] = {}
-        for row, key in enumerate(zip(*(table.frame[c] for c in KEYS[table.name]), strict=True)):
+        columns = (table.frame[column] for column in KEYS[table.name])
+        for row, key in enumerate(zip(*columns, strict=True)):
             if key in seen:
                 remedy = "; give replicates different replicateIds" if table.name == "measurements" else ""
                 raise table.error(
                     row,
                     KEYS[table.name][0],
-                    f"repeats line {seen[key] + 2} ({', '.join(filter(None, key))}); remove one{remedy}",
+                    f"repeats line {table.line(seen[key])} ({', '.join(filter(None, key))}); remove one{remedy}",
                 )
             seen[key] = row
 
@@ -311,7 +324,7 @@ def _fill_in(tables: dict[str, Table]) -> None:
 
     observables, measurements = tables["observables"], tables["measurements"]
     rows, names = observables.frame.copy(), list(measurements.frame["observableId"])
-    parameters = set(tables["parameters"].frame["parameterId"])
+    parameters = tuple(tables["parameters"].frame["parameterId"])
     place = {name: row for row, name in observables.cells("observableId")}
     placeholders = {name: split(observables.frame["observablePlaceholders"][row]) for name, row in place.items()}
     fillings: dict[str, dict[tuple[str, ...], str]] = {name: {} for name in place}
@@ -341,8 +354,8 @@ def _fill_in(tables: dict[str, Table]) -> None:
         names[row] = known.get(given, name)
     if added:  # behind the others, whose lines stay those of the file
         rows = pd.concat([rows, pd.DataFrame(added)], ignore_index=True)
-    tables["observables"] = Table("observables", observables.file, rows)
-    tables["measurements"] = Table("measurements", measurements.file, measurements.frame.assign(observableId=names))
+    tables["observables"] = observables.with_frame(rows)
+    tables["measurements"] = measurements.with_frame(measurements.frame.assign(observableId=names))
 
 
 def replace_names(formula: str, by: Mapping[str, str]) -> str:
@@ -433,7 +446,7 @@ def _parameters(table: Table) -> Table:
                 )
             numbers.append(table.number(row, column, cell) if cell else default)
         frame[column] = numbers
-    checked = Table(table.name, table.file, frame)
+    checked = table.with_frame(frame)
     for row in range(len(frame)):
         if estimate[row]:
             _check_estimated(checked, row)

@@ -430,6 +430,8 @@ def _pattern(model: pysb.Model, species: str) -> pysb.ComplexPattern:
     try:
         _parse_species(model, f"1 {species} 0")  # a line of a .net text; PySB puts what it reads into the model
         return model.species[-1]
+    except (KeyError, AttributeError):
+        raise InputError(f"{species} is no species of the PySB model {model.name!r}; give the model it is of") from None
     finally:
         model.species = before
 
