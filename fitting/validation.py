@@ -67,8 +67,8 @@ def without(problem: Problem, experiments: Collection[str]) -> Problem:
     frame = measurements.frame.copy()
     frame.loc[frame["experimentId"].isin(list(experiments)), "role"] = "validation"
     tables = replace(problem.tables, measurements=replace(measurements, frame=frame))
-    resolve, options, threads = problem._settings
-    return Problem(problem.compiled, tables, resolve=resolve, options=options, threads=threads)
+    resolve, options, threads, inner = problem._settings
+    return Problem(problem.compiled, tables, resolve=resolve, options=options, threads=threads, inner=inner)
 
 
 def leave_out(
@@ -175,7 +175,7 @@ def _predicted(problem: Problem, theta: Float, group: Group, seed: int, max_eval
         }
     )
     for null, copies in group.nulls.items():
-        value = [_copied(frame, row, copies) for row in rows]
+        value = [_copied(frame, int(row), copies) for row in rows]
         table[null] = np.array(value, float)
         table[f"fold_{null}"] = table[null] / measured
     return table

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from helpers import linear_frames
 
-from residuum.fitting import Ensemble, laplace_posterior, log_posterior, sample_posterior
+from residuum.fitting import Ensemble, laplace_posterior, log_posterior, randomised_posterior, sample_posterior
 from residuum.simulator import InputError, SolverOptions
 
 RNG = np.random.default_rng(3)
@@ -196,3 +196,20 @@ def test_wrong_settings_are_named(linear: Callable, emcee: Any, settings: dict[s
 def test_too_few_draws_are_refused(linear: Callable) -> None:
     with pytest.raises(InputError, match="members is 1"):
         laplace_posterior(linear(), members=1)
+
+
+# ---- optima of shifted problems ---------------------------------------------------------------------------------
+
+
+def test_optima_of_shifted_problems_are_draws_from_a_normal_posterior(linear: Callable) -> None:
+    problem = linear()
+    done = randomised_posterior(problem, analytic()[0], members=600, seed=2)
+    assert len(done) == 600 and "0 left out" in done.provenance["diagnostics"]
+    close_to_the_posterior(done, 600)
+
+
+def test_a_member_is_the_same_whatever_their_number(linear: Callable) -> None:
+    few, many = (randomised_posterior(linear(), analytic()[0], members=n, seed=2) for n in (3, 5))
+    assert np.array_equal(few.values, many.values[:3])
+    with pytest.raises(InputError, match="at least 2"):
+        randomised_posterior(linear(), analytic()[0], members=1)
