@@ -68,7 +68,10 @@ def assert_same(done: Fit, other: Fit) -> None:
     assert (done.loss, done.message, done.n_failures) == (other.loss, other.message, other.n_failures)
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment",
+    [pytest.param(m, marks=() if m.startswith(("between", "while")) else pytest.mark.slow) for m in MOMENTS],
+)
 def test_a_fit_killed_at_any_moment_is_resumed_to_the_same_end(
     moment: str, undisturbed: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -142,6 +142,13 @@ def test_conditions_that_mean_something_else_are_refused(frames: Any, make: Call
         search(make(frames, resolve=lambda named: {"dose": 0.1}), tmp_path, starts=1, resume=True)
 
 
+def test_other_parameters_solved_for_on_the_way_are_refused(frames: Any, make: Callable, tmp_path: Path) -> None:
+    frames["observables"]["noiseDistribution"] = "normal"
+    search(make(frames), tmp_path, starts=1)
+    with pytest.raises(InputError, match="parameters searched for was offset, scale, gain_a, gain_b, kd, is gain_a"):
+        search(make(frames, inner=True), tmp_path, starts=1, resume=True)
+
+
 def test_starts_of_an_earlier_fit_are_not_overwritten_unasked(problem: Problem, kept: Path) -> None:
     with pytest.raises(InputError, match=r"holds finished starts of an earlier fit \(3\); resume it \(--resume\)"):
         search(problem, kept)

@@ -33,6 +33,14 @@ def test_a_copy_gives_the_same_residuals_to_the_last_bit(resolved: Problem, true
     assert (copy.experiments.threads, copy.experiments.options) == (1, resolved.experiments.options)
 
 
+def test_a_copy_solves_for_the_same_parameters(frames: Any, make: Callable) -> None:
+    frames["observables"]["noiseDistribution"] = "normal"
+    problem = make(frames, inner=True)
+    copy = pickle.loads(pickle.dumps(problem))
+    assert copy.names == problem.names == ("gain_a", "gain_b", "kd")
+    assert np.array_equal(copy.residuals(problem.nominal), problem.residuals(problem.nominal))
+
+
 def test_a_copy_of_a_copy_is_one_too(resolved: Problem, true_theta: np.ndarray) -> None:
     copy = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(resolved))))
     assert np.array_equal(copy.residuals(true_theta), resolved.residuals(true_theta))
