@@ -26,14 +26,18 @@ if TYPE_CHECKING:
     from .fitting import (
         Ensemble,
         Fit,
+        Group,
         Problem,
         Profiles,
         bands,
         fit,
         laplace_posterior,
+        leave_out,
         load_ensemble,
         plot_bands,
+        plot_data_bands,
         profile_likelihood,
+        randomised_posterior,
         read_problem,
         sample_posterior,
         saved_point,
@@ -74,12 +78,13 @@ _SIMULATOR = (
 )  # fmt: skip
 
 _FITTING = (
-    "Ensemble", "Fit", "Problem", "Profiles", "bands", "fit", "laplace_posterior", "load_ensemble", "plot_bands",
-    "profile_likelihood", "read_problem", "sample_posterior", "saved_point",
+    "Ensemble", "Fit", "Group", "Problem", "Profiles", "bands", "fit", "laplace_posterior", "leave_out",
+    "load_ensemble", "plot_bands", "plot_data_bands", "profile_likelihood", "randomised_posterior", "read_problem",
+    "sample_posterior", "saved_point",
 )  # fmt: skip
 
 __all__ = [
-    "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_fitted", "aml_model", "aml_modules",
+    "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_fitted", "aml_left_out", "aml_model", "aml_modules",
     "aml_predictions", "aml_problem", "aml_raf_mek_draws", "aml_tables", "dose_matrix", "remove_drug",
     *_SIMULATOR, *_FITTING,
 ]  # fmt: skip
@@ -380,6 +385,38 @@ def aml_predictions(
     readouts = [readouts] if isinstance(readouts, str) else list(readouts)
     return ensemble.predict(aml_model(), conditions, times, readouts, **settings,
                             overrides=lambda member, context: aml_fitted(member, context, tuple(given)))  # fmt: skip
+
+
+def aml_left_out() -> tuple[Group, ...]:
+    """Return the groups by which `aml_problem` is validated: both inhibitors together, each inhibitor, each line.
+
+    Null models: copies of the TKI row, of the better single agent by read-out, and Bliss for the combination (which
+    never enters a fit); the control for an inhibitor left out; the same row of the other line for a line left out.
+    """
+    from .fitting import Group
+
+    lines, inhibitors = ("jmd", "tkd"), ("midostaurin", "U0126", "rapamycin", "wortmannin")
+    names = tuple(dict.fromkeys(aml_problem().tables.experiments.frame["experimentId"]))
+    of_line = {line: tuple(name for name in names if name.startswith(f"{line}_")) for line in lines}
+    beads = tuple(name for line in lines for name in of_line[line])
+    both = tuple(name for name in beads if "both" in name)
+    single = {line: tuple(f"{line}_{drug}_igf1" for drug in inhibitors[:2]) for line in lines}
+    controls = {name: (f"{name[:3]}_igf1",) for name in beads}
+    combined = {
+        "TKI row": {name: (single[name[:3]][0],) for name in both},
+        "MEK inhibitor row": {name: (single[name[:3]][1],) for name in both},
+        "Bliss": {name: (*single[name[:3]], *controls[name]) for name in both},
+    }
+    other = {line: {name: (name.replace(*pair),) for name in of_line[line]}
+             for line, pair in zip(lines, (lines, lines[::-1]), strict=True)}  # fmt: skip
+    return (
+        Group("midostaurin + U0126", both, combined),
+        *(
+            Group(drug, tuple(name for name in beads if drug in name and name not in both), {"control": controls})
+            for drug in inhibitors
+        ),
+        *(Group(f"line {line.upper()}", of_line[line], {"other line": other[line]}) for line in lines),
+    )
 
 
 def aml_raf_mek_draws(n: int, seed: int = 0) -> pd.DataFrame:

@@ -295,8 +295,16 @@ class Experiments:
             slopes += self._formula_slopes(self._place[target], tree)
         own = frozenset({*resolved, *settled})
         texts = {target: text for target, (_, text) in (settled | amounts).items() if target not in named}
-        return Period(start, base, tuple(formulas), own, tuple(slopes), *self._read_amounts(tables, amounts), texts,
-                      frozenset(resolved))
+        return Period(
+            start,
+            base,
+            tuple(formulas),
+            own,
+            tuple(slopes),
+            *self._read_amounts(tables, amounts),
+            texts,
+            frozenset(resolved),
+        )
 
     def _read_amounts(
         self, tables: Tables, amounts: Mapping[str, tuple[int, str]]

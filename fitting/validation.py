@@ -39,12 +39,13 @@ class Group:
     experiments
         Their experiments.
     nulls
-        Name of a null model -> experiment of the group -> the experiment whose measured value it copies.
+        Name of a null model -> experiment of the group -> the experiments whose measured values it takes: one is
+        copied; of three, the first two multiply over the third (Bliss: both single agents, and the control).
     """
 
     name: str
     experiments: tuple[str, ...]
-    nulls: Mapping[str, Mapping[str, str]]
+    nulls: Mapping[str, Mapping[str, tuple[str, ...]]]
 
 
 def without(problem: Problem, experiments: Collection[str]) -> Problem:
@@ -174,8 +175,8 @@ def _predicted(problem: Problem, theta: Float, group: Group, seed: int, max_eval
             "fold": median / measured,
         }
     )
-    for null, copies in group.nulls.items():
-        value = [_copied(frame, int(row), copies) for row in rows]
+    for null, taken in group.nulls.items():
+        value = [_null(frame, int(row), taken) for row in rows]
         table[null] = np.array(value, float)
         table[f"fold_{null}"] = table[null] / measured
     return table
@@ -199,12 +200,14 @@ def _with_noise(problem: Problem, predicted: Float, sigma: Float, generator: np.
     return np.where(logarithmic, predicted * np.exp(np.where(logarithmic, noise, 0.0)), predicted + noise)
 
 
-def _copied(frame: pd.DataFrame, row: int, copies: Mapping[str, str]) -> float:
-    """Return the measured value of the experiment that a null model copies for this row; NaN where there is none."""
+def _null(frame: pd.DataFrame, row: int, taken: Mapping[str, tuple[str, ...]]) -> float:
+    """Return what a null model says of this row from the measured values of others; NaN where there are none."""
     here = frame.iloc[row]
-    alike = frame[
-        (frame["observableId"] == here["observableId"])
-        & (frame["time"] == here["time"])
-        & (frame["experimentId"] == copies.get(here["experimentId"]))
+    alike = frame[(frame["observableId"] == here["observableId"]) & (frame["time"] == here["time"])]
+    values = [
+        float(alike.loc[alike["experimentId"] == name, "measurement"].mean())
+        for name in taken.get(here["experimentId"], ())
     ]
-    return float(alike["measurement"].mean()) if len(alike) else float("nan")
+    if len(values) == 3:
+        return values[0] * values[1] / values[2]
+    return values[0] if values else float("nan")

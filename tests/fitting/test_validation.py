@@ -39,7 +39,7 @@ def test_what_is_left_out_has_no_residual(problem: Any) -> None:
 
 def test_a_row_left_out_is_predicted_from_the_others(problem: Any, theta: np.ndarray) -> None:
     first, *others = experiments(problem)
-    groups = [Group(name, (name,), {"first": {name: first}}) for name in others]
+    groups = [Group(name, (name,), {"first": {name: (first,)}}) for name in others]
     rows = leave_out(problem, theta, groups, seed=1)
     assert list(dict.fromkeys(rows["left_out"])) == others
     assert (rows["lower"] < rows["predicted"]).all() and (rows["predicted"] < rows["upper"]).all()
@@ -52,11 +52,20 @@ def test_a_row_left_out_is_predicted_from_the_others(problem: Any, theta: np.nda
 
 def test_a_null_model_copies_the_measured_value_at_the_same_time(problem: Any, theta: np.ndarray) -> None:
     first, second, *_ = experiments(problem)
-    rows = leave_out(problem, theta, [Group("second", (second,), {"copy": {second: first}})], seed=1)
+    rows = leave_out(problem, theta, [Group("second", (second,), {"copy": {second: (first,)}})], seed=1)
     table = problem.tables.measurements.frame
     for row in rows.itertuples():
         here = table[(table["experimentId"] == first) & (table["time"] == row.time)]
         assert row.copy == here["measurement"].mean()
+
+
+def test_bliss_is_the_product_of_single_agents_over_the_control(problem: Any, theta: np.ndarray) -> None:
+    a, b, c, d, *_ = experiments(problem)
+    rows = leave_out(problem, theta, [Group("last", (d,), {"bliss": {d: (b, c, a)}})], seed=1)
+    table = problem.tables.measurements.frame
+    for row in rows.itertuples():
+        of = table[table["time"] == row.time].groupby("experimentId")["measurement"].mean()
+        assert row.bliss == pytest.approx(of[b] * of[c] / of[a])
 
 
 @pytest.mark.parametrize(
