@@ -10,7 +10,7 @@ bin := $(VENV)/bin
 link := build/typecheck/residuum
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo model-page test check-all lint types contracts bench docs clean
+.PHONY: help env demo model-page test check-all lint types contracts bench calibrate docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -65,6 +65,9 @@ types: $(VENV)/.stamp-dev  ## static types
 
 contracts: $(VENV)/.stamp-dev  ## which folder may import which
 	$(bin)/lint-imports
+
+calibrate: $(VENV)/.stamp-core  ## fit, ensemble and validation of the shipped model, into build/calibration/ (an hour)
+	$(bin)/residuum calibrate --out build/calibration
 
 bench: $(VENV)/.stamp-peers  ## residuum and its peers side by side, into benchmarks/
 	$(bin)/python benchmarks/run.py

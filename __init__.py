@@ -84,7 +84,8 @@ _FITTING = (
 )  # fmt: skip
 
 __all__ = [
-    "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_fitted", "aml_left_out", "aml_model", "aml_modules",
+    "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_fitted", "aml_left_out", "aml_model",
+    "aml_modules",
     "aml_predictions", "aml_problem", "aml_raf_mek_draws", "aml_tables", "dose_matrix", "remove_drug",
     *_SIMULATOR, *_FITTING,
 ]  # fmt: skip
@@ -402,7 +403,7 @@ def aml_left_out() -> tuple[Group, ...]:
     both = tuple(name for name in beads if "both" in name)
     single = {line: tuple(f"{line}_{drug}_igf1" for drug in inhibitors[:2]) for line in lines}
     controls = {name: (f"{name[:3]}_igf1",) for name in beads}
-    combined = {
+    combined: dict[str, Mapping[str, tuple[str, ...]]] = {
         "TKI row": {name: (single[name[:3]][0],) for name in both},
         "MEK inhibitor row": {name: (single[name[:3]][1],) for name in both},
         "Bliss": {name: (*single[name[:3]], *controls[name]) for name in both},
