@@ -2,6 +2,8 @@
 
 The form is PEtab version 2 (https://petab.readthedocs.io), with columns of our own where PEtab has none:
 
+* conditions: `targetId` is a parameter of the model, a species by its name in the network (its amount as the period
+  starts), or a name for the caller to resolve
 * measurements: `role` (`fit` or `validation`; validation rows never enter a fit), `source` (citation key),
   `singleAgents` (of a validation row: the experiments whose measured values serve as null models, `;` between them),
   `censoring` (`left`: at or below the measurement; `right`: at or above it; `interval`: up to `measurementUpper`)
@@ -25,6 +27,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from ..simulator.errors import InputError, unknown_name
 from . import noise
@@ -103,6 +108,12 @@ class Table:
     def with_frame(self, frame: pd.DataFrame) -> Table:
         """Return the table with other cells in the same rows, or more rows below them."""
         return replace(self, frame=frame)
+
+    def only(self, kept: npt.ArrayLike) -> Table:
+        """Return the table with the rows flagged in `kept`, which keep their places."""
+        rows = [row for row, flag in enumerate(np.asarray(kept, bool)) if flag]
+        places = tuple(self.places[row] if row < len(self.places) else (self.file, row + 2) for row in rows)
+        return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True), places=places)
 
     def line(self, row: int) -> int:
         """Return the line in its file of data row `row` (0 is the first below the header, which is line 1)."""
