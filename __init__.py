@@ -85,8 +85,7 @@ _FITTING = (
 
 __all__ = [
     "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_fitted", "aml_left_out", "aml_model",
-    "aml_modules",
-    "aml_predictions", "aml_problem", "aml_raf_mek_draws", "aml_tables", "dose_matrix", "remove_drug",
+    "aml_modules", "aml_predictions", "aml_problem", "aml_raf_mek_draws", "aml_tables", "dose_matrix", "remove_drug",
     *_SIMULATOR, *_FITTING,
 ]  # fmt: skip
 
