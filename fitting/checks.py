@@ -1,4 +1,4 @@
-"""A problem in; what its data cannot tell, and whether its gradients are right, out: in words, before a fit is begun."""
+"""A problem in; what its data cannot tell, and whether its gradients are right, out: in words, before a fit begins."""
 
 from __future__ import annotations
 
@@ -77,13 +77,16 @@ def check(
 def compare_gradients(problem: Problem, theta: Float, tolerance: float = 1e-4) -> list[str]:
     """Return a verdict per parameter on the Jacobian of `problem` at `theta`, against central differences.
 
+    Where parameters are solved for on the way, the gradient of the loss is compared instead.
+
     Differences are noise where their step is small and curved where it is large; in between they do not depend on it.
     The step is taken at which the next larger one changes them least: the plateau.
     """
     evaluation = problem.evaluate(theta)
     if evaluation.failed:
         return [f"not run: {next(filter(None, evaluation.failures))}"] * problem.n_free
-    exact, verdicts = problem.jacobian(theta), []
+    verdicts = []
+    exact = problem.jacobian(theta) if problem.inner is None else problem.loss_and_gradient(theta)[1][None]
     for j in range(problem.n_free):
         there = _differences(problem, theta, j)
         if there is None:
@@ -105,14 +108,14 @@ def compare_gradients(problem: Problem, theta: Float, tolerance: float = 1e-4) -
 
 
 def _differences(problem: Problem, theta: Float, parameter: int) -> Float | None:
-    """Return central differences of the residuals (n_steps, n_residuals), or None where a run failed."""
+    """Return central differences of residuals or loss (n_steps, n_numbers), or None where a run failed."""
     unit = np.eye(problem.n_free)[parameter]
     widths = np.abs([problem.scaling.step(theta, size)[parameter] for size in STEPS])
     done = problem.evaluate_many([theta + sign * width * unit for width in widths for sign in (1.0, -1.0)])
     if any(evaluation.failed for evaluation in done):
         return None
-    residuals = np.array([evaluation.residuals for evaluation in done])
-    return (residuals[::2] - residuals[1::2]) / (2 * widths[:, None])
+    numbers = np.array([e.residuals if problem.inner is None else [e.loss] for e in done])
+    return (numbers[::2] - numbers[1::2]) / (2 * widths[:, None])
 
 
 def _readouts(problem: Problem) -> Iterator[tuple[str, str, str]]:

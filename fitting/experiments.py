@@ -522,14 +522,14 @@ class Experiments:
                 failures[row] = runs[experiment].failure
         return {name: table[:, j] for j, name in enumerate(self.readouts)}, failures
 
-    def slopes_of(self, runs: Mapping[str, Run], values: Mapping[str, float]) -> dict[str, Float]:
-        """Return, per readout, its derivatives (n_measurements, n_free) to the free parameters on the natural scale.
+    def slopes_of(self, runs: Mapping[str, Run], values: Mapping[str, float], names: Sequence[str]) -> dict[str, Float]:
+        """Return, per readout, its derivatives (n_measurements, n) to the parameters `names`, on the natural scale.
 
         `runs` are those of `run` with slopes at the parameters `values`. Rows of experiments that they do not hold, and
         of failed ones, are NaN where a derivative is not zero throughout.
         """
-        place = {name: j for j, name in enumerate(self.free)}
-        table = np.zeros((len(self.readouts), len(self._experiment_of), len(self.free)))
+        place = {name: j for j, name in enumerate(names)}
+        table = np.zeros((len(self.readouts), len(self._experiment_of), len(names)))
         for row, (experiment, time) in enumerate(zip(self._experiment_of, self._time_of, strict=True)):
             run = runs.get(experiment)
             i_time = int(np.searchsorted(self._times[self._timetable[experiment]], time))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +25,7 @@ import numpy.typing as npt
 from ..simulator.errors import InputError, unknown_name
 from ..simulator.options import SolverOptions
 from .experiments import Experiments, Resolve, Run
+from .inner import Inner
 from .noise import Misfit
 from .observation import Observation
 from .scaling import Scaling
@@ -52,6 +53,7 @@ def read_problem(
     resolve: Resolve | None = None,
     options: SolverOptions | None = None,
     threads: int | None = None,
+    inner: bool = False,
 ) -> Problem:
     """Return the problem that the tables state about a compiled model.
 
@@ -67,6 +69,9 @@ def read_problem(
         of an experiment with all names that hold in it; raises ValueError or KeyError for what it does not know.
     options, threads
         Passed on to `simulate`.
+    inner
+        Solve for offsets, scales and sigmas in closed form, where there is one, instead of leaving them to the search:
+        they are then no part of `names`, and each `Evaluation` has their values.
 
     Raises
     ------
@@ -74,7 +79,7 @@ def read_problem(
         For anything wrong with the tables, with file, line, column and remedy.
     """
     tables = source if isinstance(source, Tables) else read_tables(source)
-    return Problem(compiled, tables, resolve=resolve, options=options, threads=threads)
+    return Problem(compiled, tables, resolve=resolve, options=options, threads=threads, inner=inner)
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,8 @@ class Evaluation:
         Sigma of the noise of each row.
     excess
         What the constants in the residuals of sigmas add to half their sum of squares.
+    inner
+        Parameters that were solved for, by name.
     """
 
     theta: Float
@@ -103,6 +110,7 @@ class Evaluation:
     failures: tuple[str, ...]
     sigma: Float
     excess: float = 0.0
+    inner: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def loss(self) -> float:
@@ -122,6 +130,15 @@ class Slopes(NamedTuple):
     gradient: Float
 
 
+class _Compared(NamedTuple):
+    """An evaluation with what led to it: all parameters of the problem; readouts and misfits, per measurement row."""
+
+    evaluation: Evaluation
+    values: dict[str, float]
+    readouts: dict[str, Float]
+    misfit: Misfit
+
+
 class Problem:
     """Measurements, the experiments that explain them, and the parameters to estimate.
 
@@ -137,13 +154,16 @@ class Problem:
         Counts of fit rows, informative priors and estimated parameters.
     n_spreads
         Number of fit rows whose sigma is estimated and enters the likelihood.
+    inner
+        What is solved for at each point instead of searched; None if nothing is.
     n_failures
         Number of points evaluated so far at which a run failed.
     """
 
     def __init__(self, compiled: CompiledModel, tables: Tables, *, resolve: Resolve | None = None,
-                 options: SolverOptions | None = None, threads: int | None = None) -> None:  # fmt: skip
-        self.compiled, self.tables, self._settings = compiled, tables, (resolve, options, threads)
+                 options: SolverOptions | None = None, threads: int | None = None,
+                 inner: bool = False) -> None:  # fmt: skip
+        self.compiled, self.tables, self._settings = compiled, tables, (resolve, options, threads, inner)
         self.scaling = Scaling(tables.parameters)
         table = tables.parameters.frame
         self.fixed = {
@@ -165,6 +185,12 @@ class Problem:
         self.validation_rows = np.flatnonzero(rows["role"] == "validation")
         if not len(self.fit_rows):
             raise InputError(f"{tables.measurements.file}: no row has the role fit; there is nothing to fit")
+        self.inner: Inner | None = None
+        if inner:
+            bounds = {n: b for n, b in self.scaling.flat().items() if n not in self.experiments.parameters}
+            self.inner = Inner(self.observation, bounds, self.fit_rows)
+            self.fixed |= {name: free[name] for name in self.inner.names}  # where nothing is known yet
+            self.scaling = Scaling(tables.parameters, self.inner.names)
         self.names, self.nominal = self.scaling.names, self.scaling.nominal
         self.lower, self.upper = self.scaling.lower, self.scaling.upper
         self.n_free, self.n_data, self.n_priors = len(self.names), len(self.fit_rows), self.scaling.n_priors
@@ -239,13 +265,14 @@ class Problem:
     def _evaluation(
         self, theta: Float, values: Mapping[str, float], runs: Mapping[str, Run], rows: npt.NDArray[np.intp]
     ) -> Evaluation:
-        return self._compared(theta, values, runs, rows)[0]
+        return self._compared(theta, values, runs, rows).evaluation
 
     def _compared(
         self, theta: Float, values: Mapping[str, float], runs: Mapping[str, Run], rows: npt.NDArray[np.intp]
-    ) -> tuple[Evaluation, dict[str, Float], Misfit]:
-        """Return the evaluation with what led to it: readouts and misfits, per measurement row."""
+    ) -> _Compared:
         readouts, failures = self.experiments.readouts_of(runs)
+        inner = {} if self.inner is None else self.inner.solve(readouts, values)
+        values = {**values, **inner}
         predicted, sigma = self.observation.predict(readouts, values), self.observation.sigma(values)
         misfit = self.observation.misfit(predicted, sigma)
         residuals = self.observation.as_residuals(misfit)
@@ -264,7 +291,8 @@ class Problem:
         whole = np.concatenate([residuals[self.fit_rows], self.scaling.prior_residuals(theta), spreads])
         predicted = np.where(asked, predicted, np.nan)
         excess = 0.5 * SPREAD * self.n_spreads
-        return Evaluation(theta.copy(), predicted, whole, tuple(failures), sigma, excess), readouts, misfit
+        evaluation = Evaluation(theta.copy(), predicted, whole, tuple(failures), sigma, excess, inner)
+        return _Compared(evaluation, values, readouts, misfit)
 
     def residuals(self, theta: npt.ArrayLike) -> Float:
         """Return the residuals at `theta`: (n_data + n_priors + n_spreads,), as in `Evaluation`; always finite."""
@@ -306,7 +334,9 @@ class Problem:
     ) -> Float:
         """Return d residuals / d theta, (n_data + n_priors + n_spreads, n_columns).
 
-        Exact, but for parameters that decide when a rate function switches: to these there are only differences.
+        Exact, but for parameters that decide when a rate function switches: to these there are only differences. Where
+        parameters are solved for (`inner`), what these can make up for is taken out of it (Kaufman 1975): the gradient
+        of the loss that follows from it is exact, the change of single residuals is that to first order in them.
         Rows of a failed run have the derivative 0 (the failure is counted in `n_failures`).
 
         Parameters
@@ -331,16 +361,18 @@ class Problem:
         point = self._checked(theta)
         values, scaling = self.values(point), self.scaling
         runs = self.experiments.run([values], self.fit_rows, slopes=not observational)[0]
-        evaluation, readouts, misfit = self._compared(point, values, runs, self.fit_rows)
+        evaluation, values, readouts, misfit = self._compared(point, values, runs, self.fit_rows)
         self.n_failures += evaluation.failed
-        by_readout, predicted = self.observation.predict_slopes(readouts, values, self.names)
+        solved = () if self.inner is None else self.inner.inside(evaluation.inner)
+        names = (*self.names, *solved)
+        by_readout, predicted = self.observation.predict_slopes(readouts, values, names)
         if not observational:
-            of_readouts = self.experiments.slopes_of(runs, values)
+            of_readouts = self.experiments.slopes_of(runs, values, names)
             for name, slope in by_readout.items():
                 # a readout that an observable does not use may have no finite derivative
                 predicted += np.where((slope == 0.0)[:, None], 0.0, slope[:, None] * of_readouts[name])
-        sigma = self.observation.sigma_slopes(values, self.names)
-        by_value = scaling.value_slopes(point)
+        sigma = self.observation.sigma_slopes(values, names)
+        by_value = np.append(scaling.value_slopes(point), np.ones(len(solved)))
         predicted, sigma = (x * by_value for x in (predicted, sigma))
         lost = np.array([bool(failure) for failure in evaluation.failures])
 
@@ -353,14 +385,15 @@ class Problem:
         sums = sigma[rows] / evaluation.sigma[rows, None]
         sums[lost[rows]] = 0.0
         spreads = evaluation.residuals[self.n_data + self.n_priors :]
-        priors = scaling.prior_slopes(point)
+        priors = np.pad(scaling.prior_slopes(point), ((0, 0), (0, len(solved))))
         with np.errstate(all="ignore"):
             residuals = np.vstack([chained(*self.observation.residual_slopes(misfit)), priors,
                                    sums / np.maximum(spreads, 1.0)[:, None]])  # fmt: skip
         of_priors = evaluation.residuals[self.n_data : self.n_data + self.n_priors]
         # added row by row: the sum does not depend on how many there are at a time
         parts = np.vstack([chained(misfit.by_predicted, misfit.by_sigma), of_priors[:, None] * priors, sums])
-        gradient = np.add.reduce(parts, axis=0)
+        gradient = np.add.reduce(parts, axis=0)[: self.n_free]
+        residuals = _without(residuals[:, : self.n_free], residuals[:, self.n_free :])
         if not observational and self.experiments.without_slopes:
             self._fill_by_differences(point, residuals, gradient)
         return evaluation, Slopes(residuals, gradient)
@@ -390,8 +423,8 @@ class Problem:
 
     def with_options(self, options: SolverOptions) -> Problem:
         """Return the same problem, simulated under other options."""
-        resolve, _, threads = self._settings
-        return Problem(self.compiled, self.tables, resolve=resolve, options=options, threads=threads)
+        resolve, _, threads, inner = self._settings
+        return Problem(self.compiled, self.tables, resolve=resolve, options=options, threads=threads, inner=inner)
 
     def check(self, **settings: Any) -> pd.DataFrame:
         """Return what to know before a fit, in words; see `checks.check`."""
@@ -402,7 +435,8 @@ class Problem:
     def at_zero_readout(self, theta: npt.ArrayLike) -> Float:
         """Return what the assay would show with all readouts at 0, (n_measurements,): its floor."""
         nothing = {name: np.zeros(len(self.measured)) for name in self.observation.readouts}
-        return self.observation.predict(nothing, self.values(theta))
+        inner = {} if self.inner is None else self.evaluate(theta).inner
+        return self.observation.predict(nothing, {**self.values(theta), **inner})
 
     def provenance(self) -> dict[str, str]:
         """Return versions and hashes that say which code, model and tables gave a number."""
@@ -422,3 +456,13 @@ class Problem:
             "unit_time": self.compiled.units["time"],
             "data_hash": self.tables.hash,
         }
+
+
+def _without(slopes: Float, solved: Float) -> Float:
+    """Return `slopes` (n, n_free) less their part in the span of the columns `solved` (n, n_solved)."""
+    if not solved.size:
+        return slopes
+    size = np.sqrt((solved**2).sum(axis=0))
+    directions, weights, _ = np.linalg.svd(solved / np.where(size > 0, size, 1.0), full_matrices=False)
+    directions = directions[:, weights > 1e-10 * weights.max()]
+    return slopes - directions @ (directions.T @ slopes)

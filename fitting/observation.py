@@ -38,15 +38,17 @@ class Formula:
     ----------
     names
         What the expression is made of.
+    trees
+        Name -> derivative, where there is one.
     """
 
     def __init__(self, tree: ast.expr) -> None:
         self.names = tuple(sorted(names_in(tree)))
         place = {name: f"v[{name!r}]" for name in self.names}
         slopes = {name: derivative(tree, name) for name in self.names}
-        self._moving = [name for name, slope in slopes.items() if not is_zero(slope)]
+        self.trees = {name: slope for name, slope in slopes.items() if not is_zero(slope)}
         self._value = array_function([tree], place, "v")
-        self._slopes = array_function([slopes[name] for name in self._moving], place, "v")
+        self._slopes = array_function(self.trees.values(), place, "v")
 
     def __call__(self, values: Mapping[str, npt.ArrayLike]) -> Float:
         """Return the value for arrays (or numbers) by name."""
@@ -57,7 +59,7 @@ class Formula:
         """Return the derivative to each name to which there is one."""
         with np.errstate(all="ignore"):
             slopes = self._slopes(self._arrays(values))
-        return {name: np.asarray(slope, float) for name, slope in zip(self._moving, slopes, strict=True)}
+        return {name: np.asarray(slope, float) for name, slope in zip(self.trees, slopes, strict=True)}
 
     def _arrays(self, values: Mapping[str, npt.ArrayLike]) -> dict[str, Float]:
         return {name: np.asarray(values[name], float)[()] for name in self.names}
@@ -80,6 +82,10 @@ class Observation:
         Name of the noise, whether it is that of the logarithm, and `left`, `right`, `interval` or nothing.
     measured, upper : (n_measurements,)
         Measurements, and the upper ends of intervals (else NaN).
+    quadratic : (n_measurements,)
+        True where the noise is normal or log-normal and the row not censored.
+    formulas, noise
+        Per observable, its measurement rows and formula; of the noise, with what the rows give for placeholders.
     """
 
     def __init__(
@@ -90,7 +96,7 @@ class Observation:
         known = {*fixed, *free}
         rows_of = rows["observableId"].to_numpy()
         used: set[str] = set()
-        self._formulas: list[tuple[npt.NDArray[np.intp], Formula]] = []
+        self.formulas: list[tuple[npt.NDArray[np.intp], Formula]] = []
         for row, (name, formula) in enumerate(
             zip(table.frame["observableId"], table.frame["observableFormula"], strict=True)
         ):
@@ -105,13 +111,13 @@ class Observation:
                 if symbol not in known and symbol not in readouts:
                     raise table.unknown(row, "observableFormula", "readout or parameter", symbol, (*readouts, *known))
             used |= names_in(tree)
-            self._formulas.append((np.flatnonzero(rows_of == name), Formula(tree)))
+            self.formulas.append((np.flatnonzero(rows_of == name), Formula(tree)))
         self.readouts = tuple(sorted(used - known))
-        self._noise = self._read_noise(tables, known)
-        in_noise = {name for _, formula, given in self._noise for name in (*formula.names, *_names(given))}
+        self.noise = self._read_noise(tables, known)
+        in_noise = {name for _, formula, given in self.noise for name in (*formula.names, *_names(given))}
         self.parameters = frozenset((used & known) | (in_noise & known))
         self.sd_is_free = np.zeros(len(rows_of), bool)
-        for at, formula, given in self._noise:
+        for at, formula, given in self.noise:
             own = bool({*formula.names} - {*given} & {*free})
             by_row = [any(names[i] in free for names in given.values()) for i in range(len(at))]
             self.sd_is_free[at] = np.array(by_row, bool) | own
@@ -151,7 +157,7 @@ class Observation:
 
     def _check_noise(self, tables: Tables) -> None:
         """Raise InputError where the noise is not a positive number at the nominal parameters."""
-        for row, (at, _, given) in enumerate(self._noise):
+        for row, (at, _, given) in enumerate(self.noise):
             for i in at:
                 if not (np.isfinite(self.sd[i]) and self.sd[i] > 0):
                     name = tables.observables.frame["observableId"][row]
@@ -168,7 +174,7 @@ class Observation:
         `readouts` maps names to simulated amounts per measurement row, each (n_measurements,).
         """
         predicted = np.full(len(self.sd), np.nan)
-        for rows, formula in self._formulas:
+        for rows, formula in self.formulas:
             predicted[rows] = formula({**values, **{name: column[rows] for name, column in readouts.items()}})
         return predicted
 
@@ -178,7 +184,7 @@ class Observation:
         """Return the derivatives of predictions: to each readout (n_measurements,), to `names` (n_measurements, n)."""
         by_readout = {name: np.zeros(len(self.sd)) for name in self.readouts}
         by_name, place = np.zeros((len(self.sd), len(names))), {name: j for j, name in enumerate(names)}
-        for rows, formula in self._formulas:
+        for rows, formula in self.formulas:
             seen = {name: column[rows] for name, column in readouts.items()}
             for name, slope in formula.slopes({**values, **seen}).items():
                 if name in by_readout:
@@ -190,22 +196,22 @@ class Observation:
     def readouts_of(self, rows: npt.NDArray[np.intp]) -> dict[str, int]:
         """Return each readout that measurement `rows` depend on, with the number of these rows."""
         numbers: dict[str, int] = {}
-        for at, formula in self._formulas:
+        for at, formula in self.formulas:
             n = int(np.isin(at, rows).sum())
             numbers.update({name: numbers.get(name, 0) + n for name in formula.names if name in self.readouts and n})
         return numbers
 
     def sigma(self, values: Mapping[str, float]) -> Float:
         """Return sigma of each row, (n_measurements,)."""
-        sigma = np.full(sum(len(rows) for rows, *_ in self._noise), np.nan)
-        for rows, formula, given in self._noise:
+        sigma = np.full(sum(len(rows) for rows, *_ in self.noise), np.nan)
+        for rows, formula, given in self.noise:
             sigma[rows] = formula({**values, **_numbers(given, values)})
         return sigma
 
     def sigma_slopes(self, values: Mapping[str, float], names: Sequence[str]) -> Float:
         """Return the derivatives of sigma to `names`, (n_measurements, n)."""
         slopes, place = np.zeros((len(self.sd), len(names))), {name: j for j, name in enumerate(names)}
-        for rows, formula, given in self._noise:
+        for rows, formula, given in self.noise:
             for symbol, slope in formula.slopes({**values, **_numbers(given, values)}).items():
                 slope = np.broadcast_to(slope, rows.shape)
                 of = given.get(symbol, (symbol,) * len(rows))

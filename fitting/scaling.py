@@ -7,6 +7,7 @@ probable value is exp(mean): the density is taken over ln x, not over x.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +30,9 @@ class Scaling:
         Bounds and nominal point on the search scale.
     """
 
-    def __init__(self, parameters: Table) -> None:
-        free = parameters.frame[parameters.frame["estimate"]]
+    def __init__(self, parameters: Table, without: Collection[str] = ()) -> None:
+        """`without` names estimated parameters that are left out."""
+        free = parameters.frame[parameters.frame["estimate"] & ~parameters.frame["parameterId"].isin([*without])]
         if not len(free):
             raise InputError(f"{parameters.file}: no parameter has estimate true; there is nothing to fit")
         self.names: tuple[str, ...] = tuple(free["parameterId"])
@@ -63,6 +65,12 @@ class Scaling:
     def value_slopes(self, theta: Float) -> Float:
         """Return the derivatives (n_free,) of the parameter values to their places on the search scale."""
         return np.where(self._log, self.to_values(theta) * math.log(10), 1.0)
+
+    def flat(self) -> dict[str, tuple[float, float]]:
+        """Return the bounds, on the natural scale, of the parameters with uniform priors."""
+        lower, upper = self.to_values(self.lower), self.to_values(self.upper)
+        known = zip(self.names, lower.tolist(), upper.tolist(), self._informative, strict=True)
+        return {name: (low, high) for name, low, high, informative in known if not informative}
 
     @property
     def n_priors(self) -> int:
