@@ -285,6 +285,10 @@ class Experiments:
             if target in named:
                 continue
             try:
+                self.compiled.parameter_index(target)
+            except InputError as error:  # what decides a volume
+                raise table.error(row, "targetId", str(error)) from None
+            try:
                 base[self._place[target]] = float(text)
                 continue
             except ValueError:

@@ -31,7 +31,7 @@ from ..simulator.expressions import names_in
 from ..simulator.options import SolverOptions
 from .objective import Problem
 from .observation import parsed
-from .tables import REQUIRED, Table, check_duplicates, checked, read_raw, replace_names, split
+from .tables import KEYS, REQUIRED, Table, check_duplicates, checked, read_raw, replace_names, split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -261,10 +261,10 @@ def _use_own_words(model: pysb.Model, compiled: CompiledModel, mapping: Table, r
     """Rewrite conditions and observables, in place, with names of the network, parameters and placeholders only."""
     conditions, observables = raw["conditions"], raw["observables"]
     names: dict[str, str] = {}
-    """PEtab's names -> those of parameters and species."""
+    """PEtab's names -> those of species in the network."""
     for row, name in mapping.cells("petabEntityId"):
-        entity = mapping.frame["modelEntityId"][row]
-        names[name] = _mapped_species(model, compiled, mapping, row) or entity or name
+        # PEtab gives second names to nothing but species: what has an identifier keeps it
+        names[name] = _mapped_species(model, compiled, mapping, row) or name
     for frame, column in (
         (conditions.frame, "targetValue"), (observables.frame, "observableFormula"),
         (observables.frame, "noiseFormula"),
@@ -309,10 +309,9 @@ def _use_own_words(model: pysb.Model, compiled: CompiledModel, mapping: Table, r
     idle = set(frame["conditionId"]) - set(frame.loc[kept, "conditionId"])
     experiments = raw["experiments"]
     given = ["" if name in idle else name for name in experiments.frame["conditionId"]]
-    raw["experiments"] = experiments.with_frame(experiments.frame.assign(conditionId=given))
-    file, rows = conditions.file, np.flatnonzero(kept).tolist()
-    places = tuple(conditions.places[row] if conditions.places else (file, conditions.line(row)) for row in rows)
-    raw["conditions"] = Table("conditions", file, frame.loc[kept].reset_index(drop=True), places)
+    periods = experiments.frame.assign(conditionId=given)
+    raw["experiments"] = experiments.with_frame(periods).only(~periods.duplicated(list(KEYS["experiments"])))
+    raw["conditions"] = conditions.with_frame(frame).only(kept)
 
 
 def _symbols(observables: Table) -> set[str]:
@@ -338,7 +337,12 @@ def _make_placeholders(
     for table, column in ((observables, "observablePlaceholders"), (measurements, "observableParameters")):
         if column not in table.frame:
             table.frame[column] = ""
-    known = set(experiments.frame["experimentId"])
+    periods: dict[str, list[tuple[float, str]]] = {}
+    for row, name in experiments.cells("experimentId"):
+        start = experiments.number(row, "time", experiments.frame["time"][row], infinite=True)
+        periods.setdefault(name, []).append((start, experiments.frame["conditionId"][row]))
+    for of in periods.values():
+        of.sort(key=lambda period: period[0])
     for name, values in observed.items():
         mine = set()
         for row, observable in observables.cells("observableId"):
@@ -347,9 +351,10 @@ def _make_placeholders(
                 mine.add(observable)
                 _append(observables, row, "observablePlaceholders", name)
         for row, observable in measurements.cells("observableId"):
-            if observable not in mine or measurements.frame["experimentId"][row] not in known:
+            if observable not in mine or measurements.frame["experimentId"][row] not in periods:
                 continue
-            value = _value_at(raw, row, values, experiments)
+            time = measurements.number(row, "time", measurements.frame["time"][row])
+            value = _value_at(periods[measurements.frame["experimentId"][row]], time, values)
             if value is None and name not in nominal:
                 experiment = measurements.frame["experimentId"][row]
                 told = f"{observable} needs {name!r}, which no condition of {experiment!r} sets by then; set it there"
@@ -357,17 +362,10 @@ def _make_placeholders(
             _append(measurements, row, "observableParameters", repr(float(nominal[name])) if value is None else value)
 
 
-def _value_at(raw: Mapping[str, Table], row: int, values: Mapping[str, str], experiments: Table) -> str | None:
-    """Return what the conditions that hold at a measurement set: those of the latest period that sets anything."""
-    measurements = raw["measurements"]
-    time = measurements.number(row, "time", measurements.frame["time"][row])
-    latest, found = -math.inf, None
-    for k, name in experiments.cells("experimentId"):
-        start = experiments.number(k, "time", experiments.frame["time"][k], infinite=True)
-        condition = experiments.frame["conditionId"][k]
-        if name == measurements.frame["experimentId"][row] and condition in values and latest <= start <= time:
-            latest, found = start, values[condition]
-    return found
+def _value_at(periods: Sequence[tuple[float, str]], time: float, values: Mapping[str, str]) -> str | None:
+    """Return what the conditions that hold at `time` set: those of the latest period that sets anything."""
+    found = [values[condition] for start, condition in periods if start <= time and condition in values]
+    return found[-1] if found else None
 
 
 def _append(table: Table, row: int, column: str, text: str) -> None:

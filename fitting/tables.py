@@ -26,6 +26,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ..simulator.errors import InputError, unknown_name
 from . import noise
 
@@ -103,6 +106,12 @@ class Table:
     def with_frame(self, frame: pd.DataFrame) -> Table:
         """Return the table with other cells in the same rows, or more rows below them."""
         return replace(self, frame=frame)
+
+    def only(self, kept: npt.ArrayLike) -> Table:
+        """Return the table with the rows flagged in `kept`, which keep their places."""
+        rows = [row for row, flag in enumerate(np.asarray(kept, bool)) if flag]
+        places = tuple(self.places[row] if row < len(self.places) else (self.file, row + 2) for row in rows)
+        return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True), places=places)
 
     def line(self, row: int) -> int:
         """Return the line in its file of data row `row` (0 is the first below the header, which is line 1)."""

@@ -104,7 +104,7 @@ def exact(problem: Problem) -> list[float]:
         return at, a + b - at
 
     a = 1.5 * k2 / (0.3 + k2)
-    first, before, late = after(a, 1, 1), after(a, 1, 5), None
+    first, before = after(a, 1, 1), after(a, 1, 5)
     late = after(before[0], 0.1, 4)
     return [first[0] + 2, late[0] + 3, 2 * first[1], 2 * first[1], 1.5 * late[1]]
 
@@ -118,6 +118,14 @@ def test_a_problem_reads_as_what_it_means(files: Callable[..., Path]) -> None:
     assert problem.lower[0] == -1.0  # log-uniform: the search is in log10
     assert list(problem.tables.measurements.frame["replicateId"]) == ["", "", "1", "2", ""]
     assert lint_petab(files()) == []
+
+
+def test_conditions_that_set_nothing_in_the_model_may_share_a_period(files: Callable[..., Path]) -> None:
+    path = files("conditions.tsv", "on|shift|2", "shown|shift|2\nsized|cell|3")
+    table = path.with_name("experiments.tsv")
+    table.write_text(table.read_text() + "e\t0\tshown\ne\t0\tsized\n")
+    problem = read_petab(path, options=SolverOptions(rtol=1e-9), threads=1)
+    np.testing.assert_allclose(problem.evaluate(problem.nominal).predicted, exact(problem), atol=1e-7)
 
 
 def test_gradients_go_through_amounts_that_are_set(files: Callable[..., Path]) -> None:
@@ -195,7 +203,7 @@ def test_what_is_wrong_is_named_with_its_place(
 
 
 def test_what_only_the_linter_sees_is_refused_too(files: Callable[..., Path]) -> None:
-    path = files("observables.tsv", "log_b|f", "log-b|f")
+    path = files("observables.tsv", "log_b|", "log-b|")
     measurements = path.with_name("measurements.tsv")
     measurements.write_text(measurements.read_text().replace("log_b", "log-b"))
     with pytest.raises(InputError, match=r"problem.yaml is no valid PEtab problem: .*log-b"):
@@ -211,6 +219,10 @@ def test_the_size_of_a_compartment_is_refused_where_a_rate_has_it_in(files: Call
     dimers = 'Rule("dimers", A_() ** cell + A_() ** cell >> B_() ** cell, k1)\nInitial(A_()'
     path.with_name("model.py").write_text(MODEL.replace("Initial(A_()", dimers, 1))
     with pytest.raises(InputError, match=r"conditions.tsv, line 2.*size of 'cell' is worked into rate constants"):
+        read_petab(path)
+    named = path.with_name("conditions.tsv")
+    named.write_text(named.read_text().replace("rest\tcell\t", "rest\tcell_size\t"))
+    with pytest.raises(InputError, match=r"conditions.tsv, line 2.*'cell_size' is, or decides, the volume"):
         read_petab(path)
 
 
