@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -318,8 +318,9 @@ class Problem:
     def loss_and_gradient(self, theta: npt.ArrayLike) -> tuple[float, Float, bool]:
         """Return the loss at `theta`, its gradient (n_free,), and whether a run failed.
 
-        The rows of a failed run count as in `evaluate`, with the gradient 0. Loss and gradient are of the same runs,
-        whose steps differ from those of `loss` within the tolerances.
+        The rows of a failed run count as in `evaluate`, with the gradient 0; a row whose derivatives are not finite has
+        the gradient 0 too, and counts as failed. Loss and gradient are of the same runs, whose steps differ from those
+        of `loss` within the tolerances.
         """
         evaluation, jacobian = self._with_slopes(theta)
         return evaluation.loss, jacobian.gradient, evaluation.failed
@@ -362,7 +363,6 @@ class Problem:
         values, scaling = self.values(point), self.scaling
         runs = self.experiments.run([values], self.fit_rows, slopes=not observational)[0]
         evaluation, values, readouts, misfit = self._compared(point, values, runs, self.fit_rows)
-        self.n_failures += evaluation.failed
         solved = () if self.inner is None else self.inner.inside(evaluation.inner)
         names = (*self.names, *solved)
         by_readout, predicted = self.observation.predict_slopes(readouts, values, names)
@@ -374,7 +374,14 @@ class Problem:
         sigma = self.observation.sigma_slopes(values, names)
         by_value = np.append(scaling.value_slopes(point), np.ones(len(solved)))
         predicted, sigma = (x * by_value for x in (predicted, sigma))
-        lost = np.array([bool(failure) for failure in evaluation.failures])
+        failures = list(evaluation.failures)
+        finite = np.all(np.isfinite(np.hstack([predicted, sigma])), axis=1)
+        for row in self.fit_rows:
+            if not finite[row]:
+                failures[row] = failures[row] or "a derivative of the prediction is not finite"
+        evaluation = replace(evaluation, failures=tuple(failures))
+        self.n_failures += evaluation.failed
+        lost = np.array([bool(failure) for failure in failures])
 
         def chained(by_predicted: Float, by_sigma: Float) -> Float:
             with np.errstate(all="ignore"):
