@@ -2,6 +2,8 @@
 
 The form is PEtab version 2 (https://petab.readthedocs.io), with columns of our own where PEtab has none:
 
+* conditions: `targetId` is a parameter of the model, a species by its name in the network (its amount as the period
+  starts), or a name for the caller to resolve
 * measurements: `role` (`fit` or `validation`; validation rows never enter a fit), `source` (citation key),
   `singleAgents` (of a validation row: the experiments whose measured values serve as null models, `;` between them),
   `censoring` (`left`: at or below the measurement; `right`: at or above it; `interval`: up to `measurementUpper`)

@@ -58,6 +58,7 @@ WRONG_CELLS = [
     ("experiments", 2, "time", 5.0, ("table experiments", "begins at 5", "let it begin at 0")),
     ("conditions", 2, "targetId", "dos", ("line 4", "column targetId", "unknown parameter", "did you mean 'dose'")),
     ("conditions", 0, "targetValue", "kf * gain_c", ("line 2", "targetValue", "'gain_c'", "did you mean 'gain_")),
+    ("conditions", 0, "targetId", "X(y~q)", ("line 2", "targetId", "species of the model 'X(y~q)'", "'X(y~u)'")),
     ("conditions", 0, "targetValue", "kf *", ("line 2", "cannot read the expression")),
     ("observables", 0, "observableFormula", "offset + scale * pY", ("line 2", "readout or parameter 'pY'", "'pX'")),
     ("measurements", 1, "censoring", "lef", ("line 3", "unknown kind of censoring 'lef'", "did you mean 'left'")),
@@ -147,3 +148,36 @@ def test_an_estimated_parameter_without_effect_is_refused(frames: Any, make: Cal
     frames["parameters"] = pd.concat([frames["parameters"], pd.DataFrame([row])], ignore_index=True)
     with pytest.raises(InputError, match="line 8, column parameterId: 'dose': every condition sets this parameter"):
         make(frames)
+
+
+def test_each_filling_of_placeholders_is_an_observable_of_its_own(frames: Any, make: Callable) -> None:
+    plain = make(frames)
+    frames["observables"]["observableFormula"] = "offset + factor * pX"
+    frames["observables"]["observablePlaceholders"] = "factor"
+    frames["measurements"]["observableParameters"] = ["scale", "2"] * 9
+    problem = make(frames)
+    assert list(problem.tables.observables.frame["observableId"]) == ["bead", "bead__2"]
+    theta = plain.nominal.copy()
+    filled = problem.evaluate(theta).predicted
+    theta[list(plain.names).index("scale")] = np.log10(2)
+    np.testing.assert_array_equal(filled[1::2], plain.evaluate(theta).predicted[1::2])
+    np.testing.assert_array_equal(filled[::2], plain.evaluate(plain.nominal).predicted[::2])
+    taken = frames["observables"].assign(observableId="bead__2")
+    frames["observables"] = pd.concat([frames["observables"], taken], ignore_index=True)
+    with pytest.raises(InputError, match="line 3, column observableId: 'bead__2' also names a filling"):
+        make(frames)
+
+
+def test_a_condition_sets_the_amount_of_a_species_once(frames: Any, make: Callable) -> None:
+    frames["conditions"] = pd.concat(
+        [frames["conditions"], pd.DataFrame([("none", "X(y~p)", "50"), ("none", "X(y~u)", "kd * 10")],
+                                            columns=frames["conditions"].columns)], ignore_index=True,
+    )  # fmt: skip
+    frames["experiments"] = frames["experiments"].query("conditionId in ['a', 'b'] or time == 0").assign(time=0.0)
+    problem = make(frames)
+    place = list(problem.tables.measurements.frame["experimentId"]).index("a_none")
+    predicted = problem.evaluate(np.zeros(problem.n_free)).predicted[place : place + 3]  # all parameters are 1
+    kf, kr, start, total = 0.02, 0.01, 50.0, 60.0
+    end = total * kf / (kf + kr)
+    times = np.array([0.0, 60.0, 600.0])
+    np.testing.assert_allclose(predicted, 1 + end + (start - end) * np.exp(-(kf + kr) * times), rtol=1e-7)
