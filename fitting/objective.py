@@ -1,18 +1,23 @@
-"""A point on the search scale in; weighted residuals of the data and of the priors, and their loss, out.
+"""A point on the search scale in; residuals of the data and of the priors, their loss, and its gradient, out.
 
-    loss(theta) = 1/2 sum over data of ((model - measured) / sd)^2 + 1/2 sum over priors of ((x - mean) / sd)^2
+    loss(theta) = sum over data of (misfit + [noise estimated] ln(sigma / sigma at the nominal point))
+                  + 1/2 sum over priors of ((x - mean) / sd)^2
 
-with logarithms where noise or prior are log-normal. Up to a constant it is the negative log posterior of theta; its
-minimum is the most probable point, not the centre, of that distribution.
+with misfits as in `noise`, 1/2 ((model - measured) / sigma)^2 for normal noise, and logarithms where noise or prior are
+log-normal. Up to a constant it is the negative log posterior of theta; its minimum is the most probable point, not the
+centre, of that distribution.
+
+The gradient goes back through the twin of each station: misfit, observables, readouts, parameters of the model in each
+period, parameters of the problem, search scale. It is exact: derivatives of the integrator's own steps.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +25,8 @@ import numpy.typing as npt
 from ..simulator.errors import InputError, unknown_name
 from ..simulator.options import SolverOptions
 from .experiments import Experiments, Resolve, Run
+from .inner import Inner
+from .noise import Misfit
 from .observation import Observation
 from .scaling import Scaling
 from .tables import Tables, read_tables
@@ -35,6 +42,8 @@ PENALTY = 100.0
 """Residual of a measurement whose run failed: finite, so that a search goes on, and larger than any usual misfit."""
 STEP = 1e-3
 """Difference step of the Jacobian on the search scale: about the square root of the solver's default rtol."""
+SPREAD = 50.0
+"""Added to 2 ln(sigma / nominal sigma), so that its root is a residual down to a sigma of exp(-25) of the nominal."""
 
 
 def read_problem(
@@ -44,6 +53,7 @@ def read_problem(
     resolve: Resolve | None = None,
     options: SolverOptions | None = None,
     threads: int | None = None,
+    inner: bool = False,
 ) -> Problem:
     """Return the problem that the tables state about a compiled model.
 
@@ -59,6 +69,9 @@ def read_problem(
         of an experiment with all names that hold in it; raises ValueError or KeyError for what it does not know.
     options, threads
         Passed on to `simulate`.
+    inner
+        Solve for offsets, scales and sigmas in closed form, where there is one, instead of leaving them to the search:
+        they are then no part of `names`, and each `Evaluation` has their values.
 
     Raises
     ------
@@ -66,7 +79,7 @@ def read_problem(
         For anything wrong with the tables, with file, line, column and remedy.
     """
     tables = source if isinstance(source, Tables) else read_tables(source)
-    return Problem(compiled, tables, resolve=resolve, options=options, threads=threads)
+    return Problem(compiled, tables, resolve=resolve, options=options, threads=threads, inner=inner)
 
 
 @dataclass(frozen=True)
@@ -79,26 +92,51 @@ class Evaluation:
         The point, on the search scale.
     predicted : (n_measurements,)
         What the assay would show; NaN where the run failed and in rows that were not asked for.
-    residuals : (n_data + n_priors,)
-        Of the fit rows in the table's order, then of the priors.
+    residuals : (n_data + n_priors + n_spreads,)
+        Of the fit rows in the table's order, of the priors, and of estimated sigmas: sqrt(2 ln(sigma) + constant).
     failures : (n_measurements,)
         Why a row has no prediction; empty where it has one.
+    sigma : (n_measurements,)
+        Sigma of the noise of each row.
+    excess
+        What the constants in the residuals of sigmas add to half their sum of squares.
+    inner
+        Parameters that were solved for, by name.
     """
 
     theta: Float
     predicted: Float
     residuals: Float
     failures: tuple[str, ...]
+    sigma: Float
+    excess: float = 0.0
+    inner: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def loss(self) -> float:
-        """Half the sum of squared residuals, dimensionless."""
-        return 0.5 * float(self.residuals @ self.residuals)
+        """Half the sum of squared residuals, less `excess`; dimensionless."""
+        return 0.5 * float(self.residuals @ self.residuals) - self.excess
 
     @property
     def failed(self) -> bool:
         """True if any row asked for has a penalty instead of a prediction."""
         return any(self.failures)
+
+
+class Slopes(NamedTuple):
+    """Derivatives at one point: of the residuals, (n_residuals, n_free), and of the loss, (n_free,)."""
+
+    residuals: Float
+    gradient: Float
+
+
+class _Compared(NamedTuple):
+    """An evaluation with what led to it: all parameters of the problem; readouts and misfits, per measurement row."""
+
+    evaluation: Evaluation
+    values: dict[str, float]
+    readouts: dict[str, Float]
+    misfit: Misfit
 
 
 class Problem:
@@ -114,13 +152,18 @@ class Problem:
         True for parameters that only enter the observation (offsets, scales): they cost no simulation.
     n_data, n_priors, n_free
         Counts of fit rows, informative priors and estimated parameters.
+    n_spreads
+        Number of fit rows whose sigma is estimated and enters the likelihood.
+    inner
+        What is solved for at each point instead of searched; None if nothing is.
     n_failures
         Number of points evaluated so far at which a run failed.
     """
 
     def __init__(self, compiled: CompiledModel, tables: Tables, *, resolve: Resolve | None = None,
-                 options: SolverOptions | None = None, threads: int | None = None) -> None:  # fmt: skip
-        self.compiled, self.tables = compiled, tables
+                 options: SolverOptions | None = None, threads: int | None = None,
+                 inner: bool = False) -> None:  # fmt: skip
+        self.compiled, self.tables, self._settings = compiled, tables, (resolve, options, threads, inner)
         self.scaling = Scaling(tables.parameters)
         table = tables.parameters.frame
         self.fixed = {
@@ -131,9 +174,10 @@ class Problem:
             if not estimate
         }
         readouts = (*compiled.observables, *compiled.species)
-        self.observation = Observation(tables, readouts, self.fixed, self.scaling.names)
+        free = dict(zip(self.scaling.names, map(float, self.scaling.to_values(self.scaling.nominal)), strict=True))
+        self.observation = Observation(tables, readouts, self.fixed, free)
         self.experiments = Experiments(compiled, tables, self.observation.readouts, (*self.fixed, *self.scaling.names),
-                                       resolve, options, threads)  # fmt: skip
+                                       resolve, options, threads, self.scaling.names)  # fmt: skip
         self._check_use()
         rows = tables.measurements.frame
         self.measured = rows["measurement"].to_numpy(float)
@@ -141,9 +185,19 @@ class Problem:
         self.validation_rows = np.flatnonzero(rows["role"] == "validation")
         if not len(self.fit_rows):
             raise InputError(f"{tables.measurements.file}: no row has the role fit; there is nothing to fit")
+        self.inner: Inner | None = None
+        if inner:
+            bounds = {n: b for n, b in self.scaling.flat().items() if n not in self.experiments.parameters}
+            self.inner = Inner(self.observation, bounds, self.fit_rows)
+            self.fixed |= {name: free[name] for name in self.inner.names}  # where nothing is known yet
+            self.scaling = Scaling(tables.parameters, self.inner.names)
         self.names, self.nominal = self.scaling.names, self.scaling.nominal
         self.lower, self.upper = self.scaling.lower, self.scaling.upper
         self.n_free, self.n_data, self.n_priors = len(self.names), len(self.fit_rows), self.scaling.n_priors
+        self._spread_rows = np.array([
+            row for row in self.fit_rows if self.observation.sd_is_free[row] and not self.observation.censoring[row]
+        ], np.intp)  # fmt: skip
+        self.n_spreads = len(self._spread_rows)
         self.observational = np.array([name not in self.experiments.parameters for name in self.names])
         self.n_failures = 0
 
@@ -200,9 +254,7 @@ class Problem:
 
     def evaluate_many(self, thetas: Sequence[Float], *, validation: bool = False) -> list[Evaluation]:
         """Return the objective at several points, simulated in one call."""
-        for theta in thetas:
-            if theta.shape != (self.n_free,):
-                raise InputError(f"theta has shape {theta.shape}, expected ({self.n_free},): {', '.join(self.names)}")
+        thetas = [self._checked(theta) for theta in thetas]
         rows = np.concatenate([self.fit_rows, self.validation_rows]) if validation else self.fit_rows
         points = [self.values(theta) for theta in thetas]
         runs = self.experiments.run(points, rows)
@@ -213,45 +265,152 @@ class Problem:
     def _evaluation(
         self, theta: Float, values: Mapping[str, float], runs: Mapping[str, Run], rows: npt.NDArray[np.intp]
     ) -> Evaluation:
+        return self._compared(theta, values, runs, rows).evaluation
+
+    def _compared(
+        self, theta: Float, values: Mapping[str, float], runs: Mapping[str, Run], rows: npt.NDArray[np.intp]
+    ) -> _Compared:
         readouts, failures = self.experiments.readouts_of(runs)
-        predicted = self.observation.predict(readouts, values)
-        residuals = self.observation.residuals(predicted, self.measured)
+        inner = {} if self.inner is None else self.inner.solve(readouts, values)
+        values = {**values, **inner}
+        predicted, sigma = self.observation.predict(readouts, values), self.observation.sigma(values)
+        misfit = self.observation.misfit(predicted, sigma)
+        residuals = self.observation.as_residuals(misfit)
         asked = np.isin(np.arange(len(predicted)), rows)
         for i in np.flatnonzero(asked & ~np.isfinite(residuals)):
             # a finished run may still predict what log-normal noise has no residual for
-            failures[i] = failures[i] or f"the prediction {predicted[i]:g} is not a positive finite number"
+            told = f"the prediction {predicted[i]:g} is not a positive finite number"
+            if not sigma[i] > 0:
+                told = f"sigma is {sigma[i]:g}, expected a positive number"
+            failures[i] = failures[i] or told
         lost = np.array([bool(failure) for failure in failures])
         predicted[lost], residuals[lost] = np.nan, PENALTY
-        both = np.concatenate([residuals[self.fit_rows], self.scaling.prior_residuals(theta)])
+        with np.errstate(all="ignore"):
+            spreads = 2 * np.log(sigma / self.observation.sd)[self._spread_rows]
+        spreads = np.sqrt(np.maximum(np.where(np.isfinite(spreads), spreads, 0.0) + SPREAD, 0.0))
+        whole = np.concatenate([residuals[self.fit_rows], self.scaling.prior_residuals(theta), spreads])
         predicted = np.where(asked, predicted, np.nan)
-        return Evaluation(theta.copy(), predicted, both, tuple(failures))
+        excess = 0.5 * SPREAD * self.n_spreads
+        evaluation = Evaluation(theta.copy(), predicted, whole, tuple(failures), sigma, excess, inner)
+        return _Compared(evaluation, values, readouts, misfit)
 
     def residuals(self, theta: npt.ArrayLike) -> Float:
-        """Return the residuals at `theta`: (n_data + n_priors,), fit rows first, then priors; always finite."""
+        """Return the residuals at `theta`: (n_data + n_priors + n_spreads,), as in `Evaluation`; always finite."""
         return self.evaluate(theta).residuals
 
     def loss(self, theta: npt.ArrayLike) -> float:
-        """Return half the sum of squared residuals at `theta`."""
+        """Return the loss at `theta`: the negative log posterior up to a constant."""
         return self.evaluate(theta).loss
 
-    def jacobian(
-        self, theta: npt.ArrayLike, *, columns: Sequence[int] | npt.NDArray[np.intp] | None = None, step: float = STEP
-    ) -> Float:
-        """Return d residuals / d theta, (n_data + n_priors, n_columns), by forward differences.
+    def log_likelihood(self, theta: npt.ArrayLike) -> float:
+        """Return the log-likelihood of the fit rows at `theta`, constants included; -inf where a run failed."""
+        evaluation = self.evaluate(theta)
+        if evaluation.failed:
+            return -np.inf
+        return float(self.observation.log_likelihood(evaluation.predicted, evaluation.sigma)[self.fit_rows].sum())
 
-        All perturbed parameter sets are simulated in one call; parameters that only enter the observation cost
-        none. Where a run fails at either end the derivative is set to 0 (the failure is counted in `n_failures`).
+    def log_prior(self, theta: npt.ArrayLike) -> float:
+        """Return the log density of the informative priors at `theta`; -inf outside the bounds."""
+        return self.scaling.log_prior(np.asarray(theta, float))
+
+    # ---- the way back -------------------------------------------------------------------------------------------
+
+    def loss_and_gradient(self, theta: npt.ArrayLike) -> tuple[float, Float, bool]:
+        """Return the loss at `theta`, its gradient (n_free,), and whether a run failed.
+
+        The rows of a failed run count as in `evaluate`, with the gradient 0. Loss and gradient are of the same runs,
+        whose steps differ from those of `loss` within the tolerances.
+        """
+        evaluation, jacobian = self._with_slopes(theta)
+        return evaluation.loss, jacobian.gradient, evaluation.failed
+
+    def jacobian(
+        self,
+        theta: npt.ArrayLike,
+        *,
+        columns: Sequence[int] | npt.NDArray[np.intp] | None = None,
+        differences: bool = False,
+        step: float = STEP,
+    ) -> Float:
+        """Return d residuals / d theta, (n_data + n_priors + n_spreads, n_columns).
+
+        Exact, but for parameters that decide when a rate function switches: to these there are only differences. Where
+        parameters are solved for (`inner`), what these can make up for is taken out of it (Kaufman 1975): the gradient
+        of the loss that follows from it is exact, the change of single residuals is that to first order in them.
+        Rows of a failed run have the derivative 0 (the failure is counted in `n_failures`).
 
         Parameters
         ----------
         theta : (n_free,)
             The point.
         columns
-            Numbers of the parameters to differentiate by; all if None.
+            Numbers of the parameters to differentiate by; all if None. If none of them acts on the model, it is not
+            simulated for derivatives.
+        differences
+            Take forward differences instead. All perturbed parameter sets are simulated in one call.
         step
             Difference step on the search scale (relative where that is linear); it turns inwards at a bound.
         """
-        point, wanted = np.asarray(theta, float), np.arange(self.n_free) if columns is None else np.asarray(columns)
+        wanted = np.arange(self.n_free) if columns is None else np.asarray(columns)
+        if differences:
+            return self._differences(np.asarray(theta, float), wanted, step)
+        return self._with_slopes(theta, observational=bool(self.observational[wanted].all()))[1].residuals[:, wanted]
+
+    def _with_slopes(self, theta: npt.ArrayLike, *, observational: bool = False) -> tuple[Evaluation, Slopes]:
+        """Return the objective and its derivatives; `observational`: with those to parameters of the model left out."""
+        point = self._checked(theta)
+        values, scaling = self.values(point), self.scaling
+        runs = self.experiments.run([values], self.fit_rows, slopes=not observational)[0]
+        evaluation, values, readouts, misfit = self._compared(point, values, runs, self.fit_rows)
+        self.n_failures += evaluation.failed
+        solved = () if self.inner is None else self.inner.inside(evaluation.inner)
+        names = (*self.names, *solved)
+        by_readout, predicted = self.observation.predict_slopes(readouts, values, names)
+        if not observational:
+            of_readouts = self.experiments.slopes_of(runs, values, names)
+            for name, slope in by_readout.items():
+                # a readout that an observable does not use may have no finite derivative
+                predicted += np.where((slope == 0.0)[:, None], 0.0, slope[:, None] * of_readouts[name])
+        sigma = self.observation.sigma_slopes(values, names)
+        by_value = np.append(scaling.value_slopes(point), np.ones(len(solved)))
+        predicted, sigma = (x * by_value for x in (predicted, sigma))
+        lost = np.array([bool(failure) for failure in evaluation.failures])
+
+        def chained(by_predicted: Float, by_sigma: Float) -> Float:
+            with np.errstate(all="ignore"):
+                slopes = by_predicted[:, None] * predicted + by_sigma[:, None] * sigma
+            return np.where(lost[:, None], 0.0, slopes)[self.fit_rows]
+
+        rows = self._spread_rows
+        sums = sigma[rows] / evaluation.sigma[rows, None]
+        sums[lost[rows]] = 0.0
+        spreads = evaluation.residuals[self.n_data + self.n_priors :]
+        priors = np.pad(scaling.prior_slopes(point), ((0, 0), (0, len(solved))))
+        with np.errstate(all="ignore"):
+            residuals = np.vstack([chained(*self.observation.residual_slopes(misfit)), priors,
+                                   sums / np.maximum(spreads, 1.0)[:, None]])  # fmt: skip
+        of_priors = evaluation.residuals[self.n_data : self.n_data + self.n_priors]
+        # added row by row: the sum does not depend on how many there are at a time
+        parts = np.vstack([chained(misfit.by_predicted, misfit.by_sigma), of_priors[:, None] * priors, sums])
+        gradient = np.add.reduce(parts, axis=0)[: self.n_free]
+        residuals = _without(residuals[:, : self.n_free], residuals[:, self.n_free :])
+        if not observational and self.experiments.without_slopes:
+            self._fill_by_differences(point, residuals, gradient)
+        return evaluation, Slopes(residuals, gradient)
+
+    def _fill_by_differences(self, point: Float, residuals: Float, gradient: Float) -> None:
+        """Write what the solver has no derivatives for into a Jacobian and a gradient."""
+        columns = np.array([j for j, name in enumerate(self.names) if name in self.experiments.without_slopes])
+        residuals[:, columns] = self._differences(point, columns, STEP)
+        gradient[columns] = residuals[:, columns].T @ self.evaluate(point).residuals
+
+    def _checked(self, theta: npt.ArrayLike) -> Float:
+        point = np.asarray(theta, float)
+        if point.shape != (self.n_free,):
+            raise InputError(f"theta has shape {point.shape}, expected ({self.n_free},): {', '.join(self.names)}")
+        return point
+
+    def _differences(self, point: Float, wanted: npt.NDArray[np.intp], step: float) -> Float:
         steps = self.scaling.step(point, step)
         moved = [point + steps[k] * np.eye(self.n_free)[k] for k in wanted]
         centre, *there = self.evaluate_many([point, *moved])
@@ -262,10 +421,22 @@ class Problem:
             jacobian[: self.n_data][lost, j] = 0.0
         return jacobian
 
+    def with_options(self, options: SolverOptions) -> Problem:
+        """Return the same problem, simulated under other options."""
+        resolve, _, threads, inner = self._settings
+        return Problem(self.compiled, self.tables, resolve=resolve, options=options, threads=threads, inner=inner)
+
+    def check(self, **settings: Any) -> pd.DataFrame:
+        """Return what to know before a fit, in words; see `checks.check`."""
+        from .checks import check
+
+        return check(self, **settings)
+
     def at_zero_readout(self, theta: npt.ArrayLike) -> Float:
         """Return what the assay would show with all readouts at 0, (n_measurements,): its floor."""
         nothing = {name: np.zeros(len(self.measured)) for name in self.observation.readouts}
-        return self.observation.predict(nothing, self.values(theta))
+        inner = {} if self.inner is None else self.evaluate(theta).inner
+        return self.observation.predict(nothing, {**self.values(theta), **inner})
 
     def provenance(self) -> dict[str, str]:
         """Return versions and hashes that say which code, model and tables gave a number."""
@@ -285,3 +456,13 @@ class Problem:
             "unit_time": self.compiled.units["time"],
             "data_hash": self.tables.hash,
         }
+
+
+def _without(slopes: Float, solved: Float) -> Float:
+    """Return `slopes` (n, n_free) less their part in the span of the columns `solved` (n, n_solved)."""
+    if not solved.size:
+        return slopes
+    size = np.sqrt((solved**2).sum(axis=0))
+    directions, weights, _ = np.linalg.svd(solved / np.where(size > 0, size, 1.0), full_matrices=False)
+    directions = directions[:, weights > 1e-10 * weights.max()]
+    return slopes - directions @ (directions.T @ slopes)

@@ -1,22 +1,26 @@
 """Simulated readouts and parameter values in, what the assay would show and how far off it may be out.
 
 An observable formula is an expression of readouts of the model and parameters of the problem, for example
-`offset_pERK + scale_pERK * pERK`; the noise formula one of fixed parameters and numbers given per measurement.
+`offset_pERK + scale_pERK * pERK`; the noise formula one of parameters, estimated ones too, and of what is given per
+measurement: numbers or parameters. Each formula has a twin that gives its derivatives.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from ..simulator.errors import InputError
-from ..simulator.expressions import array_function, names_in, parse
+from ..simulator.expressions import array_function, derivative, is_zero, names_in, parse
+from .noise import Misfit, is_logarithmic, log_likelihood, misfit
 from .tables import Table, Tables, split
 
 Float = npt.NDArray[np.float64]
+LEAST_RESIDUAL = 1e-6
+"""Where |residual| is smaller, the slope of a residual sqrt(2 misfit) is that at this value: Laplace noise has none."""
 
 
 def parsed(table: Table, row: int, column: str, text: str) -> ast.expr:
@@ -25,6 +29,40 @@ def parsed(table: Table, row: int, column: str, text: str) -> ast.expr:
         return parse(text)
     except InputError as error:
         raise table.error(row, column, str(error)) from None
+
+
+class Formula:
+    """An expression and its derivatives, evaluated on arrays by name.
+
+    Attributes
+    ----------
+    names
+        What the expression is made of.
+    trees
+        Name -> derivative, where there is one.
+    """
+
+    def __init__(self, tree: ast.expr) -> None:
+        self.names = tuple(sorted(names_in(tree)))
+        place = {name: f"v[{name!r}]" for name in self.names}
+        slopes = {name: derivative(tree, name) for name in self.names}
+        self.trees = {name: slope for name, slope in slopes.items() if not is_zero(slope)}
+        self._value = array_function([tree], place, "v")
+        self._slopes = array_function(self.trees.values(), place, "v")
+
+    def __call__(self, values: Mapping[str, npt.ArrayLike]) -> Float:
+        """Return the value for arrays (or numbers) by name."""
+        with np.errstate(all="ignore"):
+            return np.asarray(self._value(self._arrays(values))[0], float)
+
+    def slopes(self, values: Mapping[str, npt.ArrayLike]) -> dict[str, Float]:
+        """Return the derivative to each name to which there is one."""
+        with np.errstate(all="ignore"):
+            slopes = self._slopes(self._arrays(values))
+        return {name: np.asarray(slope, float) for name, slope in zip(self.trees, slopes, strict=True)}
+
+    def _arrays(self, values: Mapping[str, npt.ArrayLike]) -> dict[str, Float]:
+        return {name: np.asarray(values[name], float)[()] for name in self.names}
 
 
 class Observation:
@@ -37,19 +75,28 @@ class Observation:
     parameters
         Names of all parameters that the formulas use.
     sd : (n_measurements,)
-        Standard deviation of the noise of each row; of the natural logarithm where the noise is log-normal.
-    logarithmic : (n_measurements,)
-        True where the noise is log-normal.
+        Sigma of the noise of each row at the nominal parameters; of the natural logarithm where `logarithmic`.
+    sd_is_free : (n_measurements,)
+        True where it depends on an estimated parameter.
+    distribution, logarithmic, censoring : (n_measurements,)
+        Name of the noise, whether it is that of the logarithm, and `left`, `right`, `interval` or nothing.
+    measured, upper : (n_measurements,)
+        Measurements, and the upper ends of intervals (else NaN).
+    quadratic : (n_measurements,)
+        True where the noise is normal or log-normal and the row not censored.
+    formulas, noise
+        Per observable, its measurement rows and formula; of the noise, with what the rows give for placeholders.
     """
 
     def __init__(
-        self, tables: Tables, readouts: Collection[str], fixed: Mapping[str, float], free: Collection[str]
+        self, tables: Tables, readouts: Collection[str], fixed: Mapping[str, float], free: Mapping[str, float]
     ) -> None:
-        table = tables.observables
+        """`fixed` and `free` map the problem's parameters to their nominal values."""
+        table, rows = tables.observables, tables.measurements.frame
         known = {*fixed, *free}
-        rows_of = tables.measurements.frame["observableId"].to_numpy()
+        rows_of = rows["observableId"].to_numpy()
         used: set[str] = set()
-        self._formulas = []
+        self.formulas: list[tuple[npt.NDArray[np.intp], Formula]] = []
         for row, (name, formula) in enumerate(
             zip(table.frame["observableId"], table.frame["observableFormula"], strict=True)
         ):
@@ -64,65 +111,62 @@ class Observation:
                 if symbol not in known and symbol not in readouts:
                     raise table.unknown(row, "observableFormula", "readout or parameter", symbol, (*readouts, *known))
             used |= names_in(tree)
-            place = {symbol: f"v[{symbol!r}]" for symbol in names_in(tree)}
-            self._formulas.append((np.flatnonzero(rows_of == name), array_function([tree], place, "v")))
+            self.formulas.append((np.flatnonzero(rows_of == name), Formula(tree)))
         self.readouts = tuple(sorted(used - known))
-        self.parameters = frozenset(used & known)
-        self.sd = self._noise(tables, fixed, free)
-        log_noise = dict(
-            zip(table.frame["observableId"], table.frame["noiseDistribution"] == "log-normal", strict=True)
-        )
-        self.logarithmic = np.array([log_noise[name] for name in rows_of])
+        self.noise = self._read_noise(tables, known)
+        in_noise = {name for _, formula, given in self.noise for name in (*formula.names, *_names(given))}
+        self.parameters = frozenset((used & known) | (in_noise & known))
+        self.sd_is_free = np.zeros(len(rows_of), bool)
+        for at, formula, given in self.noise:
+            own = bool({*formula.names} - {*given} & {*free})
+            by_row = [any(names[i] in free for names in given.values()) for i in range(len(at))]
+            self.sd_is_free[at] = np.array(by_row, bool) | own
+        self.sd = self.sigma({**fixed, **free})
+        self._check_noise(tables)
+        noise = dict(zip(table.frame["observableId"], table.frame["noiseDistribution"], strict=True))
+        self.distribution = np.array([noise[name] for name in rows_of])
+        self.logarithmic = np.array([is_logarithmic(name) for name in self.distribution])
+        self.measured = rows["measurement"].to_numpy(float)
+        self.censoring = rows["censoring"].to_numpy(str)
+        self.upper = np.array([float(cell) if cell != "" else np.nan for cell in rows["measurementUpper"]])
+        self.quadratic = np.isin(self.distribution, ("normal", "log-normal")) & (self.censoring == "")
 
-    def _noise(self, tables: Tables, fixed: Mapping[str, float], free: Collection[str]) -> Float:
+    # ---- tables -------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _read_noise(
+        tables: Tables, known: Collection[str]
+    ) -> list[tuple[npt.NDArray[np.intp], Formula, dict[str, tuple[float | str, ...]]]]:
+        """Return, per observable, its rows, the noise formula, and per placeholder what each row gives for it."""
         table, measurements = tables.observables, tables.measurements
-        trees = {}
+        rows_of = measurements.frame["observableId"].to_numpy()
+        noise = []
         for row, name in table.cells("observableId"):
-            formula = table.frame["noiseFormula"][row]
-            tree, placeholders = (
-                parsed(table, row, "noiseFormula", formula),
-                split(table.frame["noisePlaceholders"][row]),
-            )
-            for symbol in names_in(tree):
-                if symbol in free:
-                    raise table.error(
-                        row,
-                        "noiseFormula",
-                        f"{symbol!r} is estimated; least squares needs noise that is known: set its estimate to false",
-                    )
-                if symbol not in fixed and symbol not in placeholders:
+            tree = parsed(table, row, "noiseFormula", table.frame["noiseFormula"][row])
+            placeholders = split(table.frame["noisePlaceholders"][row])
+            for symbol in sorted(names_in(tree)):
+                if symbol not in known and symbol not in placeholders:
                     raise table.unknown(
-                        row,
-                        "noiseFormula",
-                        "fixed parameter or noise placeholder",
-                        symbol,
-                        (*fixed, *placeholders),
+                        row, "noiseFormula", "parameter or noise placeholder", symbol, (*known, *placeholders)
                     )
-            trees[name] = (
-                tree,
-                placeholders,
-                array_function([tree], {s: f"v[{s!r}]" for s in names_in(tree)}, "v"),
-            )
-        sd = []
-        for row, name in measurements.cells("observableId"):
-            _, placeholders, function = trees[name]
-            numbers = measurements.numbers(row, "noiseParameters", measurements.frame["noiseParameters"][row])
-            if len(numbers) != len(placeholders):
-                raise measurements.error(
-                    row,
-                    "noiseParameters",
-                    f"has {len(numbers)} numbers, but the observable {name} has {len(placeholders)} noise placeholders",
-                )
-            known = {**fixed, **dict(zip(placeholders, numbers, strict=True))}
-            with np.errstate(all="ignore"):
-                value = float(np.asarray(function({symbol: np.float64(x) for symbol, x in known.items()})[0]))
-            if not (np.isfinite(value) and value > 0):
-                told = f"the noise of {name} is {value:g}, expected a positive number"
-                if placeholders:
-                    raise measurements.error(row, "noiseParameters", told)
-                raise table.error(list(trees).index(name), "noiseFormula", told)
-            sd.append(value)
-        return np.array(sd)
+            at = np.flatnonzero(rows_of == name)
+            cells = [_given(measurements, int(i), name, len(placeholders), known) for i in at]
+            given = {symbol: tuple(cell[j] for cell in cells) for j, symbol in enumerate(placeholders)}
+            noise.append((at, Formula(tree), given))
+        return noise
+
+    def _check_noise(self, tables: Tables) -> None:
+        """Raise InputError where the noise is not a positive number at the nominal parameters."""
+        for row, (at, _, given) in enumerate(self.noise):
+            for i in at:
+                if not (np.isfinite(self.sd[i]) and self.sd[i] > 0):
+                    name = tables.observables.frame["observableId"][row]
+                    told = f"the noise of {name} is {self.sd[i]:g}, expected a positive number"
+                    if given:
+                        raise tables.measurements.error(int(i), "noiseParameters", told)
+                    raise tables.observables.error(row, "noiseFormula", told)
+
+    # ---- stations, each with its twin ---------------------------------------------------------------------------
 
     def predict(self, readouts: Mapping[str, Float], values: Mapping[str, float]) -> Float:
         """Return what the assay would show for each measurement row, (n_measurements,).
@@ -130,16 +174,109 @@ class Observation:
         `readouts` maps names to simulated amounts per measurement row, each (n_measurements,).
         """
         predicted = np.full(len(self.sd), np.nan)
-        known = {name: np.float64(value) for name, value in values.items()}
-        with np.errstate(all="ignore"):
-            for rows, function in self._formulas:
-                seen = {name: column[rows] for name, column in readouts.items()}
-                predicted[rows] = function({**known, **seen})[0]
+        for rows, formula in self.formulas:
+            predicted[rows] = formula({**values, **{name: column[rows] for name, column in readouts.items()}})
         return predicted
 
-    def residuals(self, predicted: Float, measured: Float) -> Float:
-        """Return (predicted - measured) / sd, of natural logarithms where the noise is log-normal; NaN if undefined."""
-        log = self.logarithmic
+    def predict_slopes(
+        self, readouts: Mapping[str, Float], values: Mapping[str, float], names: Sequence[str]
+    ) -> tuple[dict[str, Float], Float]:
+        """Return the derivatives of predictions: to each readout (n_measurements,), to `names` (n_measurements, n)."""
+        by_readout = {name: np.zeros(len(self.sd)) for name in self.readouts}
+        by_name, place = np.zeros((len(self.sd), len(names))), {name: j for j, name in enumerate(names)}
+        for rows, formula in self.formulas:
+            seen = {name: column[rows] for name, column in readouts.items()}
+            for name, slope in formula.slopes({**values, **seen}).items():
+                if name in by_readout:
+                    by_readout[name][rows] = slope
+                elif name in place:
+                    by_name[rows, place[name]] = slope
+        return by_readout, by_name
+
+    def readouts_of(self, rows: npt.NDArray[np.intp]) -> dict[str, int]:
+        """Return each readout that measurement `rows` depend on, with the number of these rows."""
+        numbers: dict[str, int] = {}
+        for at, formula in self.formulas:
+            n = int(np.isin(at, rows).sum())
+            numbers.update({name: numbers.get(name, 0) + n for name in formula.names if name in self.readouts and n})
+        return numbers
+
+    def sigma(self, values: Mapping[str, float]) -> Float:
+        """Return sigma of each row, (n_measurements,)."""
+        sigma = np.full(sum(len(rows) for rows, *_ in self.noise), np.nan)
+        for rows, formula, given in self.noise:
+            sigma[rows] = formula({**values, **_numbers(given, values)})
+        return sigma
+
+    def sigma_slopes(self, values: Mapping[str, float], names: Sequence[str]) -> Float:
+        """Return the derivatives of sigma to `names`, (n_measurements, n)."""
+        slopes, place = np.zeros((len(self.sd), len(names))), {name: j for j, name in enumerate(names)}
+        for rows, formula, given in self.noise:
+            for symbol, slope in formula.slopes({**values, **_numbers(given, values)}).items():
+                slope = np.broadcast_to(slope, rows.shape)
+                of = given.get(symbol, (symbol,) * len(rows))
+                for i, (row, name) in enumerate(zip(rows, of, strict=True)):
+                    if name in place:
+                        slopes[row, place[str(name)]] += slope[i]
+        return slopes
+
+    def misfit(self, predicted: Float, sigma: Float) -> Misfit:
+        """Return the misfit of each row, with its derivatives; see `noise`."""
+        columns = np.full((4, len(self.sd)), np.nan)
+        for name in np.unique(self.distribution):
+            rows = self.distribution == name
+            columns[:, rows] = misfit(
+                name, predicted[rows], self.measured[rows], sigma[rows], self.censoring[rows], self.upper[rows]
+            )
+        return Misfit(*columns)
+
+    def log_likelihood(self, predicted: Float, sigma: Float) -> Float:
+        """Return the log-likelihood of each row, (n_measurements,)."""
+        values = np.full(len(self.sd), np.nan)
+        for name in np.unique(self.distribution):
+            rows = self.distribution == name
+            values[rows] = log_likelihood(
+                name, predicted[rows], self.measured[rows], sigma[rows], self.censoring[rows], self.upper[rows]
+            )
+        return values
+
+    def as_residuals(self, misfit: Misfit) -> Float:
+        """Return residuals with half their squares the misfits: predicted - measured over sigma where quadratic."""
         with np.errstate(all="ignore"):
-            difference = np.where(log, np.log(np.where(log, predicted / measured, 1.0)), predicted - measured)
-        return difference / self.sd
+            return np.where(self.quadratic, misfit.deviation, np.copysign(np.sqrt(2 * misfit.value), misfit.deviation))
+
+    def residual_slopes(self, misfit: Misfit) -> tuple[Float, Float]:
+        """Return the derivatives of `as_residuals` to the predictions and to sigma, each (n_measurements,)."""
+        residuals = self.as_residuals(misfit)
+        size = np.copysign(np.maximum(np.abs(residuals), LEAST_RESIDUAL), residuals)
+        return misfit.by_predicted / size, misfit.by_sigma / size
+
+    def residuals(self, predicted: Float, sigma: Float) -> Float:
+        """Return the residual of each row, (n_measurements,); NaN if undefined."""
+        return self.as_residuals(self.misfit(predicted, sigma))
+
+
+def _given(measurements: Table, row: int, observable: str, n: int, known: Collection[str]) -> tuple[float | str, ...]:
+    """Return what a measurement gives for the `n` noise placeholders: numbers, or names of parameters."""
+    cell = measurements.frame["noiseParameters"][row]
+    given: list[float | str] = [
+        part if part in known else measurements.number(row, "noiseParameters", part) for part in split(str(cell))
+    ]
+    if len(given) != n:
+        raise measurements.error(
+            row,
+            "noiseParameters",
+            f"has {len(given)} numbers, but the observable {observable} has {n} noise placeholders",
+        )
+    return tuple(given)
+
+
+def _names(given: Mapping[str, Sequence[float | str]]) -> set[str]:
+    return {name for cells in given.values() for name in cells if isinstance(name, str)}
+
+
+def _numbers(given: Mapping[str, Sequence[float | str]], values: Mapping[str, float]) -> dict[str, Float]:
+    return {
+        symbol: np.array([values[cell] if isinstance(cell, str) else cell for cell in cells], float)
+        for symbol, cells in given.items()
+    }

@@ -101,7 +101,7 @@ def _same_labels(table: pd.DataFrame, observables: list[str], panel: str) -> boo
 def _draw(axis: Any, rows: pd.DataFrame) -> None:
     """Draw one panel."""
     measured, x = rows["measured"].to_numpy(float), np.arange(len(rows), dtype=float)
-    log = (rows["noise"] == "log-normal").to_numpy()
+    log = rows["noise"].str.startswith("log-").to_numpy()
     sd = rows["noise_sd"].to_numpy(float)
     low = np.where(log, measured * (1 - np.exp(-np.where(log, sd, 0))), sd)
     high = np.where(log, measured * (np.exp(np.where(log, sd, 0)) - 1), sd)

@@ -7,6 +7,7 @@ probable value is exp(mean): the density is taken over ln x, not over x.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +30,9 @@ class Scaling:
         Bounds and nominal point on the search scale.
     """
 
-    def __init__(self, parameters: Table) -> None:
-        free = parameters.frame[parameters.frame["estimate"]]
+    def __init__(self, parameters: Table, without: Collection[str] = ()) -> None:
+        """`without` names estimated parameters that are left out."""
+        free = parameters.frame[parameters.frame["estimate"] & ~parameters.frame["parameterId"].isin([*without])]
         if not len(free):
             raise InputError(f"{parameters.file}: no parameter has estimate true; there is nothing to fit")
         self.names: tuple[str, ...] = tuple(free["parameterId"])
@@ -60,6 +62,16 @@ class Scaling:
         x = np.asarray(values, float)
         return np.where(self._log, np.log10(np.where(self._log, x, 1.0)), x)
 
+    def value_slopes(self, theta: Float) -> Float:
+        """Return the derivatives (n_free,) of the parameter values to their places on the search scale."""
+        return np.where(self._log, self.to_values(theta) * math.log(10), 1.0)
+
+    def flat(self) -> dict[str, tuple[float, float]]:
+        """Return the bounds, on the natural scale, of the parameters with uniform priors."""
+        lower, upper = self.to_values(self.lower), self.to_values(self.upper)
+        known = zip(self.names, lower.tolist(), upper.tolist(), self._informative, strict=True)
+        return {name: (low, high) for name, low, high, informative in known if not informative}
+
     @property
     def n_priors(self) -> int:
         """Number of prior residuals: one per parameter with an informative prior."""
@@ -70,6 +82,19 @@ class Scaling:
         x = self.to_values(theta)
         coordinate = np.where(self._prior_log, np.log(np.where(self._prior_log, x, 1.0)), x)
         return ((coordinate - self._mean) / self._sd)[self._informative]
+
+    def prior_slopes(self, theta: Float) -> Float:
+        """Return the derivatives of `prior_residuals` to theta, (n_priors, n_free)."""
+        x = self.to_values(theta)
+        slopes = self.value_slopes(theta) / np.where(self._prior_log, x, 1.0) / self._sd
+        return np.diag(slopes)[self._informative]
+
+    def log_prior(self, theta: Float) -> float:
+        """Return the log density of the priors, over ln x where log-normal; uniform ones count 0 within the bounds."""
+        if np.any(theta < self.lower) or np.any(theta > self.upper):
+            return -math.inf
+        constants = np.log(self._sd * math.sqrt(2 * math.pi))[self._informative]
+        return float(-0.5 * np.sum(self.prior_residuals(theta) ** 2) - constants.sum())
 
     def prior_spread(self) -> Float:
         """Return the prior's standard deviation on the search scale, (n_free,); NaN for uniform priors.

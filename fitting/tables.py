@@ -3,7 +3,8 @@
 The form is PEtab version 2 (https://petab.readthedocs.io), with columns of our own where PEtab has none:
 
 * measurements: `role` (`fit` or `validation`; validation rows never enter a fit), `source` (citation key),
-  `singleAgents` (of a validation row: the experiments whose measured values serve as null models, `;` between them)
+  `singleAgents` (of a validation row: the experiments whose measured values serve as null models, `;` between them),
+  `censoring` (`left`: at or below the measurement; `right`: at or above it; `interval`: up to `measurementUpper`)
 * experiments: `panel` and `label` (how figures group and name an experiment)
 * parameters: `parameterScale` (`lin` or `log10`, the scale of the search; `lin` if absent), `source`, `note`
 * notes: an optional sixth table, `subject` and `note`
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..simulator.errors import InputError, unknown_name
+from . import noise
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +48,8 @@ OPTIONAL: dict[str, dict[str, str]] = {
         "role": "fit",
         "source": "",
         "singleAgents": "",
+        "censoring": "",
+        "measurementUpper": "",
     },
     "observables": {"observableName": "", "noiseDistribution": "normal", "noisePlaceholders": "", "unit": ""},
     "parameters": {
@@ -69,7 +73,7 @@ KEYS: dict[str, tuple[str, ...]] = {
 
 ROLES = ("fit", "validation")
 SCALES = ("lin", "log10")
-NOISE_DISTRIBUTIONS = ("normal", "log-normal")
+NOISE_DISTRIBUTIONS = tuple(noise.DISTRIBUTIONS)
 PRIOR_DISTRIBUTIONS = ("uniform", "normal", "log-normal")
 MAY_BE_EMPTY = {"conditionId", "lowerBound", "upperBound", "nominalValue"}
 """Required columns of which single cells may be empty (see the checks of each table)."""
@@ -302,7 +306,7 @@ def _check_choices(tables: Mapping[str, Table]) -> None:
         for row, cell in tables[table].cells(column):
             if cell not in known:
                 raise tables[table].unknown(row, column, kind, cell, known)
-    noise = dict(
+    distribution = dict(
         zip(
             tables["observables"].frame["observableId"],
             tables["observables"].frame["noiseDistribution"],
@@ -310,15 +314,31 @@ def _check_choices(tables: Mapping[str, Table]) -> None:
         )
     )
     measurements = tables["measurements"]
+    _check_censoring(measurements)
     for row, (observable, value) in enumerate(
         zip(measurements.frame["observableId"], measurements.frame["measurement"], strict=True)
     ):
-        if noise[observable] == "log-normal" and value <= 0:
+        if noise.is_logarithmic(distribution[observable]) and value <= 0:
             raise measurements.error(
                 row,
                 "measurement",
-                f"is {value:g}, but the noise of {observable} is log-normal; leave the row out or choose normal noise",
+                f"is {value:g}, but the noise of {observable} is {distribution[observable]}; "
+                "leave the row out or choose normal noise",
             )
+
+
+def _check_censoring(measurements: Table) -> None:
+    """Raise InputError for an unknown word in `censoring` and for an interval without an upper end above its lower."""
+    for row, word in measurements.cells("censoring"):
+        upper = measurements.frame["measurementUpper"][row]
+        if word and word not in noise.CENSORING:
+            raise measurements.unknown(row, "censoring", "kind of censoring", word, noise.CENSORING)
+        if (word == "interval") != bool(upper):
+            told = "is empty" if word == "interval" else f"is {upper!r} in a row that is not censored as an interval"
+            raise measurements.error(row, "measurementUpper", f"{told}; give it with the censoring `interval` only")
+        lower = measurements.frame["measurement"][row]
+        if upper and not measurements.number(row, "measurementUpper", upper) > lower:
+            raise measurements.error(row, "measurementUpper", f"{upper} is not above the measurement {lower:g}")
 
 
 def _parameters(table: Table) -> Table:

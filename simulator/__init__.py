@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .adjoint import steady_state_gradient
     from .compiled import CompiledModel, compile_model
+    from .directions import Directions
     from .ensemble import simulate, steady_state
     from .errors import InputError, MissingBioNetGenError, ModelNotice, UnknownNameError
     from .first_use import warmup
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _HOME = {
     "CompiledModel": "compiled", "compile_model": "compiled",
     "check_gradient": "gradient_check",
+    "Directions": "directions",
     "DoseAxis": "matrix", "dose_matrix": "matrix",
     "SolverOptions": "options", "simulate": "ensemble", "steady_state": "ensemble",
     "InputError": "errors", "MissingBioNetGenError": "errors", "ModelNotice": "errors", "UnknownNameError": "errors",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .directions import DirectedSlopes, Directions
 from .options import SolverOptions, absolute_tolerances
 from .protocol import Conditions, Interval, segment_parameters
 from .readout import Readout
@@ -43,15 +44,16 @@ class Batch:
 
     def __init__(self, compiled: CompiledModel, conditions: Conditions, times: Float,
                  intervals: Sequence[Interval], readout: Readout, options: SolverOptions,
-                 sensitivities: Sequence[str] = ()) -> None:  # fmt: skip
+                 sensitivities: Sequence[str] | Directions = ()) -> None:  # fmt: skip
         n = len(conditions)
         self.compiled, self.conditions, self.times = compiled, conditions, times
         self.intervals, self.readout, self.options = intervals, readout, options
         self.values = np.empty((n, len(times), len(readout.names)))  # NaN where a run does not get: see `_run_block`
         self.forward: Forward | None = None
         self.sensitivities: Float | None = None
+        self.directions = sensitivities if isinstance(sensitivities, Directions) else None
         if len(sensitivities):
-            slopes = Slopes(compiled, sensitivities)
+            slopes = _slopes(compiled, sensitivities)
             self.forward, self.output_slopes = Forward(compiled, slopes), readout.slopes(slopes)
             self.sensitivities = np.empty((*self.values.shape, len(slopes.names)))
         self.status = np.full(n, int(Status.PENDING), np.int64)
@@ -149,7 +151,9 @@ class Batch:
             if number == 0:
                 y[:] = amounts
             y[:, self.fixed] = amounts[:, self.fixed]
-            held = () if interval.segment is None else tuple(interval.segment.set)
+            held: Any = () if interval.segment is None else tuple(interval.segment.set)
+            if self.directions is not None:
+                held = self.directions.along(interval.segment, self.conditions.protocol, rows)
             if self.forward is not None and slopes is not None:
                 self.forward.enter(slopes, values, held, start=number == 0)
             self._refuse_bad_start(rows, values, k, y, slopes, interval)
@@ -263,7 +267,7 @@ class Batch:
         next_output[alive] = 1
 
     def _complete(self, rows: slice, kept: Float, slopes: SlopeRuns | None, first: Any, last: Any, values: Float,
-                  held: Sequence[str]) -> None:  # fmt: skip
+                  held: Any) -> None:  # fmt: skip
         """Turn the sums kept for the output times of an interval into the observables asked for."""
         reached = range(int(first.min(initial=0)), int(last.max(initial=0)))
         if not reached:
@@ -319,6 +323,12 @@ class Batch:
         return Result(self.conditions.names, self.times, self.readout.names, self.values, self.status, self.reached,
                       statistics, tuple(map(str, self.blamed)), self.failed_at, attributes, self.sensitivities,
                       self.forward.slopes.names if self.forward else ())  # fmt: skip
+
+
+def _slopes(compiled: CompiledModel, sensitivities: Sequence[str] | Directions) -> Slopes | DirectedSlopes:
+    if isinstance(sensitivities, Directions):
+        return DirectedSlopes(compiled, sensitivities)
+    return Slopes(compiled, sensitivities)
 
 
 def _rate_name(compiled: CompiledModel, rate: int) -> str:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from . import batch as batches
 from .batch import Batch
+from .directions import Directions
 from .errors import InputError
 from .memory import require_memory
 from .options import SolverOptions
@@ -33,7 +34,7 @@ def simulate(
     conditions: Conditions | None = None,
     *,
     observables: Sequence[str] | None = None,
-    sensitivities: Sequence[str] = (),
+    sensitivities: Sequence[str] | Directions = (),
     options: SolverOptions | None = None,
     threads: int | None = None,
     progress: bool = False,
@@ -53,7 +54,8 @@ def simulate(
     sensitivities
         Names of parameters, or of species (their initial amounts), to which derivatives are computed, on the natural
         scale. A parameter that a segment of the protocol sets is not the condition's own there: while the segment
-        holds, the derivative to it gains nothing. The derivatives take part in the choice of the step size.
+        holds, the derivative to it gains nothing. `Directions` say instead how parameters move together, segments'
+        values included. The derivatives take part in the choice of the step size.
     options
         Tolerances and limits.
     threads
@@ -131,7 +133,7 @@ def available_threads() -> int:
 
 
 def _run(compiled: CompiledModel, conditions: Conditions, times: Float, intervals: Sequence[Interval],
-         observables: Sequence[str] | None, sensitivities: Sequence[str], options: SolverOptions,
+         observables: Sequence[str] | None, sensitivities: Sequence[str] | Directions, options: SolverOptions,
          threads: int | None, progress: bool, label: str) -> Result:  # fmt: skip
     if threads is not None and threads < 1:
         raise InputError(f"threads is {threads}, expected at least 1")
@@ -141,7 +143,12 @@ def _run(compiled: CompiledModel, conditions: Conditions, times: Float, interval
             f"{compiled.name} has rates that depend on time(): it has no steady state to start from or to find; "
             "leave out the segment that starts at -inf"
         )
-    if moving := sorted(compiled.switch_parameters & set(sensitivities)):
+    if isinstance(sensitivities, Directions):
+        sensitivities.check(conditions)
+        acting = sensitivities.parameters
+    else:
+        acting = tuple(sensitivities)
+    if moving := sorted(compiled.switch_parameters & set(acting)):
         raise InputError(
             f"the sensitivity to {moving[0]!r} is not available: it decides a time at which a rate function switches, "
             "where sensitivities jump"

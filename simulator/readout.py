@@ -15,6 +15,7 @@ from .slopes import OutputSlopes, Slopes
 
 if TYPE_CHECKING:
     from .compiled import CompiledModel
+    from .directions import DirectedSlopes
 
 Float = npt.NDArray[np.float64]
 
@@ -50,7 +51,7 @@ class Readout:
         self._evaluate = array_function(wanted, place, "x, t, v", definitions)
         self._wanted, self._definitions, self._place = wanted, definitions, place
 
-    def slopes(self, slopes: Slopes) -> OutputSlopes:
+    def slopes(self, slopes: Slopes | DirectedSlopes) -> OutputSlopes:
         """Return how derivatives of the read-outs follow from those of the sums."""
         trees = dict(zip(self.expressions, self._wanted, strict=True))
         return OutputSlopes(slopes, self.names, self.kept, trees, self._definitions, self._place)

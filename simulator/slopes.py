@@ -21,6 +21,7 @@ from .simd import PARAMETERS, aligned
 
 if TYPE_CHECKING:
     from .compiled import CompiledModel
+    from .directions import DirectedSlopes
     from .kernels import Tables
     from .rosenbrock import Output
     from .sensitivity import Inputs, SlopeRuns, SlopeWorkspace
@@ -132,7 +133,7 @@ class Slopes:
         return numbers
 
 
-def input_tables(compiled: CompiledModel, slopes: Slopes) -> tuple[Inputs, Index]:
+def input_tables(compiled: CompiledModel, slopes: Slopes | DirectedSlopes) -> tuple[Inputs, Index]:
     """Return how dy/dt changes with the values that `slopes` act on, and where derivatives of values go.
 
     The second item has, per entry of `slopes.values`, its place in the blocks of free parameters that the kernels
@@ -209,7 +210,7 @@ class OutputSlopes:
     """
 
     def __init__(
-        self, slopes: Slopes, names: Sequence[str], kept: Sequence[str], trees: Mapping[str, ast.expr],
+        self, slopes: Slopes | DirectedSlopes, names: Sequence[str], kept: Sequence[str], trees: Mapping[str, ast.expr],
         definitions: Mapping[str, ast.expr], place: Mapping[str, str],
     ) -> None:  # fmt: skip
         self.names, self.kept, self.expressions, self.slopes = tuple(names), tuple(kept), tuple(trees), slopes
@@ -252,7 +253,7 @@ class OutputSlopes:
 class Forward:
     """The sensitivities of the runs of one call: tables that all runs share, and their arrays interval by interval."""
 
-    def __init__(self, compiled: CompiledModel, slopes: Slopes) -> None:
+    def __init__(self, compiled: CompiledModel, slopes: Slopes | DirectedSlopes) -> None:
         self.compiled, self.slopes = compiled, slopes
         self.inputs, self._target = input_tables(compiled, slopes)
         self.n_blocks = -(-len(slopes.names) // PARAMETERS)
@@ -282,10 +283,11 @@ class Forward:
             scale=aligned(n, self.n_blocks, PARAMETERS), kept=kept,
         )  # fmt: skip
 
-    def enter(self, runs: SlopeRuns, values: Float, held: Collection[str], *, start: bool) -> None:
+    def enter(self, runs: SlopeRuns, values: Float, held: Any, *, start: bool) -> None:
         """Enter an interval with these parameter values; at the `start` of the clock amounts take their initial slopes.
 
-        `held` names the parameters that the interval sets itself. Clamped species take the slopes of the interval.
+        `held` names the parameters that the interval sets itself (for directions: see `DirectedSlopes`). Clamped
+        species take the slopes of the interval.
         """
         slopes, order = self.slopes, self._order
         numbers = slopes.of_values(values, held)
