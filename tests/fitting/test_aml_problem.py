@@ -188,7 +188,7 @@ def test_the_ends_of_a_range_are_smooth_and_finite(problem: Problem, fraction: f
     rows = problem.tables.measurements.frame
     values = problem.values(problem.nominal) | {"scale_pFLT3_mv411": 1.0}
     readouts = {name: np.full(len(rows), fraction) for name in problem.observation.readouts}
-    residuals = problem.observation.residuals(problem.observation.predict(readouts, values), problem.measured)
+    residuals = problem.observation.residuals(problem.observation.predict(readouts, values), problem.observation.sd)
     for end, sign in (("least", -1.0), ("most", 1.0)):
         of = rows.index[rows["observableId"] == f"left_pFLT3_mv411_{end}"]
         assert residuals[of] == pytest.approx(sign * np.logaddexp(0.0, sign * (fraction - 0.5) / 0.1), abs=1e-12)
