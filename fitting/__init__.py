@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .objective import Evaluation, Problem, read_problem
-    from .plots import plot_bands, plot_data_bands, plot_fit, plot_profiles
+    from .plots import plot_bands, plot_data_bands, plot_fit, plot_parameters, plot_profiles, plot_waterfall
     from .posterior import Ensemble, bands, load_ensemble
     from .profile import Profile, Profiles, profile_likelihood, saved_point
     from .result import Fit
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Evaluation": "objective", "Problem": "objective", "read_problem": "objective",
-    "plot_fit": "plots", "plot_profiles": "plots", "plot_bands": "plots",
-    "plot_data_bands": "plots",
+    "plot_bands": "plots", "plot_data_bands": "plots", "plot_fit": "plots", "plot_parameters": "plots",
+    "plot_profiles": "plots", "plot_waterfall": "plots",
     "Ensemble": "posterior", "bands": "posterior", "load_ensemble": "posterior",
     "Profile": "profile", "Profiles": "profile", "profile_likelihood": "profile", "saved_point": "profile",
     "Fit": "result",

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,6 +28,7 @@ from .experiments import Experiments, Resolve, Run
 from .inner import Inner
 from .noise import Misfit
 from .observation import Observation
+from .resolving import Remembered
 from .scaling import Scaling
 from .tables import Tables, read_tables
 
@@ -79,6 +80,13 @@ def read_problem(
         For anything wrong with the tables, with file, line, column and remedy.
     """
     tables = source if isinstance(source, Tables) else read_tables(source)
+    return Problem(compiled, tables, resolve=resolve, options=options, threads=threads, inner=inner)
+
+
+def _again(
+    compiled: CompiledModel, tables: Tables, resolve: Resolve | None, options: SolverOptions | None,
+    threads: int | None, inner: bool,
+) -> Problem:  # fmt: skip
     return Problem(compiled, tables, resolve=resolve, options=options, threads=threads, inner=inner)
 
 
@@ -158,12 +166,15 @@ class Problem:
         What is solved for at each point instead of searched; None if nothing is.
     n_failures
         Number of points evaluated so far at which a run failed.
+    resolve
+        What names in the conditions stand for, asked once and remembered; None if there are only parameters.
     """
 
     def __init__(self, compiled: CompiledModel, tables: Tables, *, resolve: Resolve | None = None,
                  options: SolverOptions | None = None, threads: int | None = None,
                  inner: bool = False) -> None:  # fmt: skip
-        self.compiled, self.tables, self._settings = compiled, tables, (resolve, options, threads, inner)
+        self.resolve = resolve if resolve is None or isinstance(resolve, Remembered) else Remembered(resolve)
+        self.compiled, self.tables, self._settings = compiled, tables, (self.resolve, options, threads, inner)
         self.scaling = Scaling(tables.parameters)
         table = tables.parameters.frame
         self.fixed = {
@@ -177,7 +188,7 @@ class Problem:
         free = dict(zip(self.scaling.names, map(float, self.scaling.to_values(self.scaling.nominal)), strict=True))
         self.observation = Observation(tables, readouts, self.fixed, free)
         self.experiments = Experiments(compiled, tables, self.observation.readouts, (*self.fixed, *self.scaling.names),
-                                       resolve, options, threads, self.scaling.names)  # fmt: skip
+                                       self.resolve, options, threads, self.scaling.names)  # fmt: skip
         self._check_use()
         rows = tables.measurements.frame
         self.measured = rows["measurement"].to_numpy(float)
@@ -200,6 +211,10 @@ class Problem:
         self.n_spreads = len(self._spread_rows)
         self.observational = np.array([name not in self.experiments.parameters for name in self.names])
         self.n_failures = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what the problem was made from: the copy reads the tables anew and remembers no runs."""
+        return _again, (self.compiled, self.tables, *self._settings)
 
     def _check_use(self) -> None:
         """Raise InputError for an estimated parameter that nothing depends on."""
@@ -318,8 +333,9 @@ class Problem:
     def loss_and_gradient(self, theta: npt.ArrayLike) -> tuple[float, Float, bool]:
         """Return the loss at `theta`, its gradient (n_free,), and whether a run failed.
 
-        The rows of a failed run count as in `evaluate`, with the gradient 0. Loss and gradient are of the same runs,
-        whose steps differ from those of `loss` within the tolerances.
+        The rows of a failed run count as in `evaluate`, with the gradient 0; a row whose derivatives are not finite has
+        the gradient 0 too, and counts as failed. Loss and gradient are of the same runs, whose steps differ from those
+        of `loss` within the tolerances.
         """
         evaluation, jacobian = self._with_slopes(theta)
         return evaluation.loss, jacobian.gradient, evaluation.failed
@@ -362,7 +378,6 @@ class Problem:
         values, scaling = self.values(point), self.scaling
         runs = self.experiments.run([values], self.fit_rows, slopes=not observational)[0]
         evaluation, values, readouts, misfit = self._compared(point, values, runs, self.fit_rows)
-        self.n_failures += evaluation.failed
         solved = () if self.inner is None else self.inner.inside(evaluation.inner)
         names = (*self.names, *solved)
         by_readout, predicted = self.observation.predict_slopes(readouts, values, names)
@@ -374,7 +389,14 @@ class Problem:
         sigma = self.observation.sigma_slopes(values, names)
         by_value = np.append(scaling.value_slopes(point), np.ones(len(solved)))
         predicted, sigma = (x * by_value for x in (predicted, sigma))
-        lost = np.array([bool(failure) for failure in evaluation.failures])
+        failures = list(evaluation.failures)
+        finite = np.isfinite(np.hstack([predicted, sigma])).all(axis=1)
+        for row in self.fit_rows:
+            if not finite[row]:
+                failures[row] = failures[row] or "a derivative of the prediction is not finite"
+        evaluation = replace(evaluation, failures=tuple(failures))
+        self.n_failures += evaluation.failed
+        lost = np.array([bool(failure) for failure in failures])
 
         def chained(by_predicted: Float, by_sigma: Float) -> Float:
             with np.errstate(all="ignore"):

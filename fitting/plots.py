@@ -1,4 +1,4 @@
-"""A fit and axes in; measured against fitted values, one panel per observable and panel name, drawn on the axes out."""
+"""A fit and axes in, the axes drawn on out: measured against fitted values, where the starts ended."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, told apart with any colour vision
 MEASURED, FITTED, NOMINAL, FLOOR = "#000000", "#0072B2", "#999999", "#D55E00"
+
+SAME_LOSS = 0.1
+"""Starts whose losses differ by less have found the same optimum: the posterior densities there differ by 10 %."""
+MOST_STARTS = 10
+"""Drawn by `plot_parameters`."""
 
 
 def plot_fit(fit: Fit, axes: Any = None) -> Any:
@@ -363,3 +368,131 @@ def _draw_data_bands(axis: Any, rows: pd.DataFrame, found: Any) -> None:
         _logarithmic(axis)
     axis.set_xticks(x, rows["label"], rotation=30, ha="right", fontsize="small")
     axis.set_xlim(-0.6, len(rows) - 0.4)
+
+
+# ---- starts -----------------------------------------------------------------------------------------------------
+
+
+def plot_waterfall(fit: Fit, axis: Any = None) -> Any:
+    """Draw the loss at which every start ended, lowest first, as its excess over the best.
+
+    A flat beginning (a plateau) says that several starts found the same optimum; a slope from the first point on, that
+    more starts may find a better one.
+
+    Parameters
+    ----------
+    fit
+        What `fit` returned.
+    axis
+        Where to draw; a new figure if None.
+
+    Returns
+    -------
+    Axes
+    """
+    axis = _single(axis, 5.2, 3.6)
+    table = fit.starts.sort_values(["failed", "loss", "start"], ignore_index=True)
+    kinds = np.select(
+        [~np.isfinite(table["loss"]), table["failed"], ~table["converged"].astype(bool)],
+        ["none", "failed", "unfinished"],
+        "converged",
+    )
+    best = float(table["loss"].iloc[0])
+    excess = table["loss"].to_numpy(float) - best
+    rank = np.arange(1, len(table) + 1)
+    for kind, colour, marker, words in (
+        ("converged", FITTED, "o", "converged"),
+        ("unfinished", NOMINAL, "s", "ended before it converged"),
+        ("failed", FLOOR, "X", "runs fail there"),
+    ):
+        if (chosen := kinds == kind).any():
+            axis.plot(rank[chosen], excess[chosen], marker, color=colour, ms=6, mec="white", mew=0.5, label=words)
+    nominal = int(np.flatnonzero(table["start"] == 0)[0])
+    if kinds[nominal] != "none":
+        axis.plot(rank[nominal], excess[nominal], "o", ms=11, mfc="none", mec=MEASURED, mew=1, label="nominal start")
+    axis.axhspan(0, SAME_LOSS, color=FITTED, alpha=0.12, lw=0, label=f"within {SAME_LOSS:g} of the best")
+    axis.set_yscale("symlog", linthresh=SAME_LOSS)
+    axis.set_ylim(-0.2 * SAME_LOSS, max(2 * float(np.nanmax(np.where(np.isfinite(excess), excess, 0))), 1))
+    axis.set_xlim(0.5, len(table) + 0.5)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.set_xlabel("start, in order of its loss")
+    axis.set_ylabel(f"loss above the best ({best:.4g})")
+    same, n_lost = np.count_nonzero((excess < SAME_LOSS) & (kinds != "none")), np.count_nonzero(kinds == "none")
+    lost = f", {n_lost} gave nothing" if n_lost else ""
+    axis.set_title(f"{same} of {len(table)} starts found the best loss{lost}", fontsize="medium", loc="left")
+    axis.legend(frameon=False, fontsize="small", loc="upper left")
+    return axis
+
+
+def plot_parameters(fit: Fit, axis: Any = None) -> Any:
+    """Draw where the best starts ended, each parameter from its lower to its upper bound on the search scale.
+
+    The grey bar is the prior within two standard deviations, the tick the nominal value. Lines that part tell of
+    parameters that the data leave open, or of more than one optimum.
+
+    Parameters
+    ----------
+    fit
+        What `fit` returned.
+    axis
+        Where to draw; a new figure if None.
+
+    Returns
+    -------
+    Axes
+    """
+    table = fit.parameters
+    axis = _single(axis, 6.4, 1.6 + 0.28 * len(table))
+    log = (table["scale"] == "log10").to_numpy()
+
+    def on_scale(values: Any) -> Any:
+        given = np.asarray(values, float)
+        return np.where(log, np.log10(np.where(log & (given > 0), given, 1.0)), given)
+
+    lower, upper = on_scale(table["lower"]), on_scale(table["upper"])
+
+    def share(points: Any) -> Any:
+        return (points - lower) / (upper - lower)
+
+    y = np.arange(len(table))
+    sd, centre = table["prior_sd"].to_numpy(float), on_scale(table["prior_centre"].fillna(1.0))
+    for row in np.flatnonzero(np.isfinite(sd)):
+        ends = [np.clip(share(centre + sign * 2 * sd)[row], 0, 1) for sign in (-1, 1)]
+        axis.plot(ends, [row, row], color=NOMINAL, alpha=0.35, lw=9, solid_capstyle="butt",
+                  label="prior, within 2 sd" if row == np.flatnonzero(np.isfinite(sd))[0] else None)  # fmt: skip
+    axis.plot(share(on_scale(table["nominal"])), y, "|", color=MEASURED, ms=11, label="nominal")
+    order = fit.starts.sort_values(["failed", "loss", "start"]).index
+    drawn = [i for i in order if np.isfinite(fit.ends[i]).all()][:MOST_STARTS]
+    excess = np.array([fit.starts["loss"][i] - fit.starts["loss"][drawn[0]] for i in drawn])
+    for chosen, colour, words in (
+        (excess >= SAME_LOSS, FLOOR, "other starts"),
+        (excess < SAME_LOSS, FITTED, f"starts within {SAME_LOSS:g} of the best loss"),
+    ):
+        for n, i in enumerate(np.array(drawn)[chosen]):
+            axis.plot(share(fit.ends[i]), y, "o-", color=colour, ms=4, lw=0.8, alpha=0.6,
+                      label=words if n == 0 else None)  # fmt: skip
+    axis.plot(share(fit.ends[drawn[0]]), y, "o-", color=FITTED, ms=6, lw=1.8, label=f"best start, loss {fit.loss:.4g}")
+    for place, low, high in zip(y, table["lower"], table["upper"], strict=True):
+        axis.text(-0.015, place, f"{low:.3g}", ha="right", va="center", fontsize="x-small", color="#555555")
+        axis.text(1.015, place, f"{high:.3g}", ha="left", va="center", fontsize="x-small", color="#555555")
+    axis.set_yticks(y, table["parameter"], fontsize="small")
+    axis.tick_params(axis="y", length=0, pad=34)
+    axis.set_ylim(len(table) - 0.5, -0.5)
+    axis.set_xlim(0, 1)
+    axis.set_xticks([])
+    axis.grid(axis="y", lw=0.4, color="#dddddd")
+    axis.set_axisbelow(True)
+    scales = sorted(set(table["scale"]))
+    called = {"log10": "logarithmic", "lin": "linear"}
+    axis.set_xlabel(f"from lower to upper bound, {' or '.join(called.get(scale, scale) for scale in scales)}")
+    axis.legend(frameon=False, fontsize="x-small", loc="upper left", bbox_to_anchor=(1.1, 1.0))
+    axis.set_title(f"the {len(drawn)} best of {len(fit.starts)} starts", fontsize="medium", loc="left")
+    return axis
+
+
+def _single(axis: Any, width: float, height: float) -> Any:
+    if axis is not None:
+        return axis
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", dpi=150).subplots()

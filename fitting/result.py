@@ -39,8 +39,9 @@ class Fit:
     ----------
     parameters
         One row per estimated parameter: `parameter`, `value`, `nominal`, `lower`, `upper`, `at_bound`, `scale` of the
-        search, `prior` in words, `prior_sd` and `fit_sd` on the search scale (decades where it is log10),
-        `determined_by` (`data`, `both`, `prior`; from the ratio of these two), `source`, `note`.
+        search, `prior` in words, `prior_centre` (its most probable value), `prior_sd` and `fit_sd` on the search scale
+        (decades where it is log10), `determined_by` (`data`, `both`, `prior`; from the ratio of these two), `source`,
+        `note`.
         `fit_sd` is that of the linearised model at the optimum under the assumed noise: local, and too small if the
         model is wrong.
     fitted
@@ -52,7 +53,10 @@ class Fit:
         and the null models `copy_of_first` (the measured value of the first experiment in `singleAgents`) and
         `best_single_agent` (the lowest measured value among them), each with its fold of the measured value.
     starts
-        One row per start: losses, points evaluated (those that cost no simulation too), how it ended.
+        One row per start: losses, points evaluated (those that cost no simulation too), how it ended, and whether runs
+        fail where it ended.
+    ends : (n_starts, n_free)
+        The best point of every start on the search scale, in the order of `starts`; NaN where there is none.
     loss_nominal, loss
         Half the sum of squared residuals, at the nominal point and at the optimum. Here and in `at_nominal` the
         parameters that act on the model are nominal and those that only enter the observation (offsets, scales)
@@ -79,6 +83,7 @@ class Fit:
     fitted: pd.DataFrame
     validation: pd.DataFrame
     starts: pd.DataFrame
+    ends: Float = field(repr=False)
     loss_nominal: float
     loss: float
     chi2_data: float
@@ -114,6 +119,15 @@ class Fit:
         if len(self.validation):
             parts.append(self.validation.rename(columns={"predicted": "fitted"}).assign(role="validation"))
         return pd.concat(parts, ignore_index=True)
+
+    def starts_frame(self) -> pd.DataFrame:
+        """Return the starts, best first, with the parameter values at which each ended."""
+        import pandas as pd
+
+        log = (self.parameters["scale"] == "log10").to_numpy()
+        values = np.where(log, 10.0 ** np.where(log, self.ends, 0.0), self.ends)
+        table = pd.concat([self.starts, pd.DataFrame(values, columns=list(self.parameters["parameter"]))], axis=1)
+        return table.sort_values(["failed", "loss", "start"], ignore_index=True)
 
     def typical_fold(self) -> dict[str, float]:
         """Return the typical factor, exp(root mean square of ln fold), between numbers and measurements.
@@ -180,8 +194,20 @@ class Fit:
 
         return plot_fit(self, axes)
 
+    def plot_waterfall(self, axis: Any = None) -> Any:
+        """Draw the loss at which every start ended; see `plots.plot_waterfall`."""
+        from .plots import plot_waterfall
+
+        return plot_waterfall(self, axis)
+
+    def plot_parameters(self, axis: Any = None) -> Any:
+        """Draw where the best starts ended between the bounds; see `plots.plot_parameters`."""
+        from .plots import plot_parameters
+
+        return plot_parameters(self, axis)
+
     def save(self, folder: str | Path) -> list[Path]:
-        """Write `fit.json` (everything), `parameters.tsv`, `fitted.tsv`, `validation.tsv` into `folder`; return paths.
+        """Write `fit.json` (everything), `parameters.tsv`, `fitted.tsv`, `validation.tsv`, `starts.tsv`; return paths.
 
         Each file is written under a temporary name and then renamed, so that none is ever half there.
         """
@@ -191,6 +217,7 @@ class Fit:
             "schema": SCHEMA,
             **{name: getattr(self, name) for name in _PLAIN},
             "theta": self.theta.tolist(),
+            "ends": [[None if math.isnan(x) else x for x in end] for end in self.ends.tolist()],
             "provenance": dict(self.provenance),
             "notes": [list(note) for note in self.notes],
             **{name: _records(getattr(self, name)) for name in _TABLES},
@@ -200,6 +227,7 @@ class Fit:
             f"{name}.tsv": getattr(self, name).to_csv(sep="\t", index=False)
             for name in ("parameters", "fitted", "validation")
         }
+        texts["starts.tsv"] = self.starts_frame().to_csv(sep="\t", index=False)
         return [_write(folder / name, text) for name, text in texts.items()]
 
 
@@ -210,12 +238,13 @@ _PLAIN = (
 _TABLES = ("parameters", "fitted", "validation", "starts")
 
 
-def assemble(problem: Problem, theta: Float, *, starts: Sequence[Mapping[str, Any]], seed: int, stopped: bool,
-             converged: bool, message: str, n_failures: int, began: float) -> Fit:  # fmt: skip
+def assemble(problem: Problem, theta: Float, *, starts: Sequence[Mapping[str, Any]], ends: Float, seed: int,
+             stopped: bool, converged: bool, message: str, n_failures: int, began: float,
+             search: Mapping[str, Any]) -> Fit:  # fmt: skip
     """Return the Fit of `problem` at `theta`; `began` is the monotonic time at which the search started."""
     import pandas as pd
 
-    from .search import observation_fitted
+    from .minimise import observation_fitted
 
     nominal, best = problem.evaluate_many([observation_fitted(problem, problem.nominal), theta], validation=True)
     jacobian = problem.jacobian(theta)
@@ -227,6 +256,7 @@ def assemble(problem: Problem, theta: Float, *, starts: Sequence[Mapping[str, An
         fitted=_measurement_table(problem, problem.fit_rows, nominal, best),
         validation=_validation_table(problem, nominal, best),
         starts=pd.DataFrame(starts),
+        ends=ends,
         loss_nominal=nominal.loss,
         loss=best.loss,
         chi2_data=float(data @ data),
@@ -240,7 +270,7 @@ def assemble(problem: Problem, theta: Float, *, starts: Sequence[Mapping[str, An
         message=message,
         n_failures=n_failures,
         seconds=wall.monotonic() - began,
-        provenance={**problem.provenance(), "seed": seed, "starts": len(starts), "time": _now()},
+        provenance={**problem.provenance(), "seed": seed, "starts": len(starts), **search, "time": _now()},
         notes=problem.notes,
     )
 
@@ -283,6 +313,7 @@ def _parameter_table(problem: Problem, theta: Float, jacobian: Float) -> pd.Data
             "at_bound": np.select([at_lower, at_upper], ["lower", "upper"], ""),
             "scale": table["parameterScale"].to_numpy(),
             "prior": scaling.prior_words(),
+            "prior_centre": scaling.prior_centre(),
             "prior_sd": prior_sd,
             "fit_sd": fit_sd,
             "determined_by": determined,

@@ -1,52 +1,23 @@
-"""A problem in, its best parameters out: least squares within bounds, from one or several starts."""
+"""A problem in, its best parameters out: searched from several starts, which survive a stop."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time as wall
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from ..simulator.errors import InputError
+from .minimise import STOPPED, Settings, Start
+from .starting import starting_points
 
 if TYPE_CHECKING:
-    from .objective import Evaluation, Problem
+    from .objective import Problem
     from .result import Fit
-
-Float = npt.NDArray[np.float64]
-
-STOPPED = "stopped by the user; the best point so far is given"
-
-
-@dataclass
-class _Start:
-    """One start of the search and what came of it."""
-
-    index: int
-    loss_first: float = np.nan
-    loss_best: float = np.inf
-    n_evaluations: int = 0
-    message: str = "not run"
-    converged: bool = False
-    best: Evaluation | None = field(default=None, repr=False)
-
-    def see(self, evaluation: Evaluation) -> None:
-        """Remember the best point; one with failed runs counts only while there is no other."""
-        self.n_evaluations += 1
-        if np.isnan(self.loss_first):
-            self.loss_first = evaluation.loss
-        known = self.best
-        if known is None or (evaluation.failed, evaluation.loss) < (known.failed, known.loss):
-            self.best, self.loss_best = evaluation, evaluation.loss
-
-
-class _Show(Protocol):
-    def __call__(self, text: str) -> None: ...
 
 
 def fit(
@@ -54,8 +25,13 @@ def fit(
     *,
     starts: int = 1,
     seed: int = 0,
-    max_evaluations: int = 40,
-    tolerance: float = 1e-5,
+    method: str = "least_squares",
+    sampling: str = "sobol",
+    max_evaluations: int = Settings.max_evaluations,
+    tolerance: float = Settings.tolerance,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    processes: int = 1,
     progress: bool = True,
 ) -> Fit:
     """Minimise the loss of `problem` within its bounds.
@@ -65,15 +41,28 @@ def fit(
     problem
         Data, experiments and parameters.
     starts
-        Number of starting points: the nominal point first, the others drawn from the priors.
+        Number of starting points: the nominal point first, the others spread over the priors.
     seed
-        Of the draws; every start has a stream of its own, so that start 3 is the same whatever their number.
+        Of the starting points. Where a start ends depends on nothing but the problem, the settings, the seed and its
+        number: not on the number of starts (but with `latin_hypercube`), of processes or of interruptions.
+    method
+        `least_squares`: SciPy's, on residuals and Jacobian. `fides`: trust region on loss and gradient (the extra
+        `residuum[fit]`).
+    sampling
+        `sobol`, or `latin_hypercube`, whose points are others for another number of starts.
     max_evaluations
         Limit on accepted and rejected steps per start (each accepted step also costs one Jacobian).
     tolerance
         Relative change of loss, point and gradient below which a search has converged.
+    checkpoint
+        Folder in which every start is kept as soon as it is finished; None keeps nothing.
+    resume
+        Take up the starts in `checkpoint` and search only from those that are missing or damaged.
+    processes
+        Number of starts searched from at a time, each in a process of its own. In a script, call `fit` under
+        `if __name__ == "__main__":` then.
     progress
-        Show start, step and loss on standard error.
+        Show starts done, best loss and the running step on standard error.
 
     Returns
     -------
@@ -83,139 +72,92 @@ def fit(
     Raises
     ------
     InputError
-        If `starts` or `max_evaluations` is below 1.
+        For settings that cannot be used; if `checkpoint` holds starts and `resume` is not set; on resumption if model,
+        tables, options or seed are not those of the starts kept: names what differs.
     KeyboardInterrupt
         After Ctrl-C before the first point was evaluated.
-
-    Notes
-    -----
-    `scipy.optimize.least_squares`, trust region reflective (Branch, Coleman and Li 1999), on the search scale; the
-    Jacobian is that of `Problem.jacobian`. Each start first fits the parameters that only enter the observation
-    (offsets, scales), which needs no further simulation.
+    RuntimeError
+        If no start could evaluate a single point.
     """
+    from .checkpoint import Checkpoint, identity
     from .result import assemble
+    from .workers import in_processes, in_turn
 
-    if starts < 1 or max_evaluations < 1:
-        raise InputError(f"starts is {starts} and max_evaluations {max_evaluations}; both must be at least 1")
-    began, failures_before = wall.monotonic(), problem.n_failures
-    tries = [_Start(i) for i in range(starts)]
+    if starts < 1 or processes < 1:
+        raise InputError(f"starts is {starts} and processes {processes}; both must be at least 1")
+    if resume and checkpoint is None:
+        raise InputError("resume is set, but no checkpoint is given; name the folder that holds the finished starts")
+    settings = Settings(method, max_evaluations, tolerance)
+    settings.check()
+    began = wall.monotonic()
+    tries = [Start(i, point) for i, point in enumerate(starting_points(problem, starts, seed, sampling))]
+    kept = None
+    if checkpoint is not None:
+        drawn = {"seed": seed, "sampling": sampling, **({} if sampling == "sobol" else {"starts": starts})}
+        kept = Checkpoint(checkpoint, identity(problem, settings, **drawn), resume=resume)
+    known = kept.read() if kept is not None else {}
+    tries = [known.get(each.index, each) for each in tries]
+    if resume:
+        print(f"{len(known.keys() & range(starts))} of {starts} starts were already searched", file=sys.stderr)
+    missing = [each for each in tries if each.index not in known]
+    finished = {each.index for each in tries} & known.keys()
     stopped = False
-    with _line(shown=progress) as show:
+    with _line(tries, finished, shown=progress) as tell:
+        if processes == 1:
+            searched = in_turn(problem, missing, settings, tell)
+        else:
+            searched = in_processes(problem, missing, settings, tell, processes)
         try:
-            for each, child in zip(tries, np.random.SeedSequence(seed).spawn(starts), strict=True):
-                start = problem.nominal if each.index == 0 else problem.scaling.draw(np.random.default_rng(child))
-                _search(
-                    problem,
-                    each,
-                    start,
-                    max_evaluations,
-                    tolerance,
-                    show,
-                    f"start {each.index + 1} of {starts}",
-                )
+            for each in searched:
+                if kept is not None:
+                    kept.keep(each)
+                finished.add(each.index)
         except KeyboardInterrupt:
             stopped = True
+            searched.close()  # its processes end with it
             print(STOPPED, file=sys.stderr)
-    seen = [each for each in tries if each.best is not None]
-    if not seen:
-        raise KeyboardInterrupt
-    winner = min(seen, key=lambda each: (each.best.failed, each.loss_best))  # type: ignore[union-attr]
-    assert winner.best is not None
+    winner = min(tries, key=lambda each: each.rank)
+    if winner.theta is None:
+        if stopped:
+            raise KeyboardInterrupt
+        raise RuntimeError(f"no start could evaluate a single point; the first {tries[0].message}")
     table = [
-        {"start": e.index, "loss_at_start": e.loss_first, "loss": e.loss_best, "evaluations": e.n_evaluations,
-         "converged": e.converged, "message": e.message}
+        {"start": e.index, "loss_at_start": e.loss_first, "loss": e.loss, "evaluations": e.n_evaluations,
+         "converged": e.converged, "failed": e.failed, "message": e.message}
         for e in tries
     ]  # fmt: skip
     return assemble(
         problem,
-        winner.best.theta,
+        winner.theta,
         starts=table,
+        ends=np.array([np.full(problem.n_free, np.nan) if e.theta is None else e.theta for e in tries]),
         seed=seed,
         stopped=stopped,
         converged=winner.converged and not stopped,
         message=STOPPED if stopped else winner.message,
-        n_failures=problem.n_failures - failures_before,
+        n_failures=sum(each.n_failures for each in tries),
         began=began,
+        search={"method": method, "sampling": sampling, "tolerance": tolerance, "max_evaluations": max_evaluations},
     )
 
 
-def _search(
-    problem: Problem, each: _Start, start: Float, limit: int, tolerance: float, show: _Show, label: str
-) -> None:
-    """Run one start; what it finds is kept in `each` even if it is interrupted."""
-    each.message = STOPPED
-
-    def seen(evaluation: Evaluation) -> None:
-        each.see(evaluation)
-        failed = f", {problem.n_failures} points failed" if problem.n_failures else ""
-        done = f"loss {each.loss_best:.4g}, {problem.experiments.n_simulated} runs{failed}"
-        show(f"{label}, step {each.n_evaluations}: {done}")
-
-    first = observation_fitted(problem, start, tolerance, seen)
-    done = _minimise(problem, first, np.arange(problem.n_free), limit, tolerance, seen)
-    each.converged = bool(done.status > 0)
-    each.message = "converged" if each.converged else f"limit of {limit} steps reached before convergence"
-
-
-def observation_fitted(
-    problem: Problem, theta: Float, tolerance: float = 1e-6, seen: Callable[[Evaluation], None] | None = None
-) -> Float:
-    """Return `theta` with the parameters that only enter the observation fitted and the others as given.
-
-    The model is simulated once; every point is shown to `seen`.
-    """
-    free = np.flatnonzero(problem.observational)
-    if not len(free):
-        return theta
-    best = _Start(0)
-
-    def both(evaluation: Evaluation) -> None:
-        best.see(evaluation)
-        if seen is not None:
-            seen(evaluation)
-
-    _minimise(problem, theta, free, 200, tolerance, both)
-    assert best.best is not None
-    return best.best.theta
-
-
-def _minimise(
-    problem: Problem,
-    start: Float,
-    free: npt.NDArray[np.intp],
-    limit: int,
-    tolerance: float,
-    seen: Callable[[Evaluation], None],
-) -> Any:
-    """Minimise the loss over the parameters numbered `free`; every point is shown to `seen`. Returns SciPy's result."""
-    from scipy.optimize import least_squares
-
-    def whole(part: Float) -> Float:
-        theta = start.copy()
-        theta[free] = part
-        return theta
-
-    def residuals(part: Float) -> Float:
-        evaluation = problem.evaluate(whole(part))
-        seen(evaluation)
-        return evaluation.residuals
-
-    lower, upper = problem.lower[free], problem.upper[free]
-    margin = 1e-9 * (upper - lower)
-    return least_squares(
-        residuals, np.clip(start[free], lower + margin, upper - margin), bounds=(lower, upper), method="trf",
-        jac=lambda part: problem.jacobian(whole(part), columns=free),
-        ftol=tolerance, xtol=tolerance, gtol=tolerance, max_nfev=limit, x_scale="jac",
-    )  # fmt: skip
-
-
 @contextmanager
-def _line(*, shown: bool) -> Iterator[_Show]:
-    """Yield a function that shows a line of text, in place, on standard error where `shown`."""
+def _line(tries: list[Start], finished: set[int], *, shown: bool) -> Iterator[Callable[[Start], None]]:
+    """Yield a function that shows, in one line in place on standard error, how far the search has come."""
     if not shown:
-        yield lambda text: None
+        yield lambda start: None
         return
     from rich.console import Console
 
     with Console(stderr=True).status("fit") as status:
-        yield lambda text: status.update(text)
+        yield lambda start: status.update(_so_far(tries, finished, start))
+
+
+def _so_far(tries: Sequence[Start], finished: set[int], running: Start) -> str:
+    """Return how many starts are done, the best loss of all and where the running one is, in one line."""
+    best = min(tries, key=lambda each: each.rank)
+    failures = f", {running.n_failures} points failed" if running.n_failures else ""
+    return (
+        f"{len(finished)} of {len(tries)} starts done, best loss {best.loss:.4g} (start {best.index}); "
+        f"start {running.index}, step {running.n_evaluations}: loss {running.loss:.4g}{failures}"
+    )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -379,30 +379,67 @@ def demo(
     `residuum demo --out demo`
     """
     folder = read_folder(out)
-    sections = _fit_into(folder, folder / "fit", starts=1, seed=0, progress=_shown(progress))
+    sections = _fit_into(folder, folder / "fit", _shown(progress))
     doses = {"gilteritinib": [0, 0.3, 1, 3, 10, 30, 100], "trametinib": [0, 0.3, 1, 3, 10, 30]}
     _matrix_into(folder, doses, list(CONTEXTS), None, [7200.0, 86400.0], "untreated", SolverOptions.rtol, threads,
                  _shown(progress), extra=sections)  # fmt: skip
 
 
+class Method(StrEnum):
+    """How `residuum fit` searches from each start."""
+
+    least_squares = "least_squares"
+    fides = "fides"
+
+
 @app.command()
 def fit(
-    out: Annotated[str, typer.Option(metavar="FOLDER", help="Folder for tables, figure and report.html.")] = "fit",
-    starts: Annotated[int, typer.Option(metavar="N", help="Starting points, the nominal one first.", min=1)] = 1,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the other starting points.")] = 0,
+    out: Annotated[str, typer.Option(metavar="FOLDER", help="Folder for tables, figures and report.html.")] = "fit",
+    starts: Annotated[
+        int,
+        typer.Option(metavar="N", help="Starting points: the nominal one first, the others from the priors.", min=1),
+    ] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the other starting points.", min=0)] = 0,
+    method: Annotated[
+        Method, typer.Option(help="How to search from each start; fides needs `pip install 'residuum[fit]'`.")
+    ] = Method.least_squares,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Keep every finished start here. If not given: in OUT/checkpoint, until the results are written.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Take up the starts kept there; search only from those that are missing.")
+    ] = False,
+    processes: Annotated[
+        int, typer.Option(metavar="N", help="Starts searched from at a time, each in its own process.", min=1)
+    ] = 1,
     progress: ProgressOption = None,
 ) -> None:
     """Fit the lumped gains of the shipped model to published phospho-values (Ba/F3 FLT3-ITD lines).
 
-    For example
+    Every start is kept as soon as it is finished: a stop, even kill -9, loses the running ones only. The same command
+    with `--resume` goes on and ends, to the last digit, as if nothing had happened; it refuses, with the difference, if
+    model, data, options or seed have changed. More starts may be asked for than before. Ctrl-C ends with code 130 and
+    the best point so far. For example
 
     `residuum fit --starts 4 --seed 1 --out fit`
+
+    `residuum fit --starts 50 --seed 1 --processes 8 --checkpoint starts --out fit`
+
+    `residuum fit --starts 100 --seed 1 --processes 8 --checkpoint starts --resume --out fit`
     """
     from .report import write_report
 
     folder = read_folder(out)
-    sections = _fit_into(folder, folder, starts, seed, _shown(progress))
+    kept = folder / "checkpoint" if checkpoint is None else read_folder(checkpoint)
+    sections = _fit_into(folder, folder, _shown(progress), starts=starts, seed=seed, method=method.value,
+                         checkpoint=kept, resume=resume, processes=processes)  # fmt: skip
     _say(f"wrote {write_report(folder / 'report.html', 'residuum: fit to phospho-values', sections)}")
+    if checkpoint is None:
+        _remove(kept.glob("start-*.json"))
 
 
 FitOption = Annotated[
@@ -823,23 +860,39 @@ def _provenance(
     }
 
 
-def _fit_into(folder: Path, tables_folder: Path, starts: int, seed: int, progress: bool) -> list[Section]:
-    """Fit the shipped problem, write its figure and tables, and return the report's section about it."""
+def _fit_into(folder: Path, tables_folder: Path, progress: bool, **search: Any) -> list[Section]:
+    """Fit the shipped problem, write its figures and tables, and return the report's section about it."""
     from .. import aml_problem
-    from .. import fit as search
+    from .. import fit as run
     from . import plots
     from .report import Section
 
     problem = aml_problem()
-    result = search(problem, starts=starts, seed=seed, progress=progress)
+    try:
+        result = run(problem, progress=progress, **search)
+    except KeyboardInterrupt:
+        _say(f"stopped before the first point was evaluated{_how_to_resume(search)}")
+        raise typer.Exit(INTERRUPTED) from None
     if result.stopped:  # what an earlier run finished stays
         result.save(partial := tables_folder / "partial")
-        _say(f"the fit was stopped; the best point so far is in {partial}")
+        _say(f"the fit was stopped; the best point so far is in {partial}{_how_to_resume(search)}")
         raise typer.Exit(INTERRUPTED)
     written = result.save(tables_folder)
+    _remove(tables_folder / "partial" / path.name for path in written)
     path = folder / "fit.png"
     plots.save(result.plot().flat[0].figure, path)
-    _say(f"wrote {', '.join(str(p) for p in written)} and {path}")
+    images = [("Measured and fitted, raw values.", path)]
+    if len(result.starts) > 1:
+        images += [
+            ("Where the starts ended: losses.",
+             plots.save(result.plot_waterfall().figure, folder / "waterfall.png")),
+            ("Where the best starts ended: parameters between their bounds.",
+             plots.save(result.plot_parameters().figure, folder / "parameters.png")),
+        ]  # fmt: skip
+    else:  # of an earlier fit
+        for name in ("waterfall.png", "parameters.png"):
+            (folder / name).unlink(missing_ok=True)
+    _say(f"wrote {', '.join(str(p) for p in (*written, *(image for _, image in images)))}")
     if not result.converged:
         _say(f"the fit did not converge: {result.message}; the best point was written")
     typical = {name: f"{fold:.2f}" for name, fold in result.typical_fold().items()}
@@ -859,7 +912,32 @@ def _fit_into(folder: Path, tables_folder: Path, starts: int, seed: int, progres
         )
         held_out = _values_of(result.validation, "predicted", "copy_of_first", "best_single_agent")
         tables.append(("Held out: not fitted", held_out))
-    return [Section("Fit to published phospho-values", words, [("Measured and fitted, raw values.", path)], tables)]
+    if len(result.starts) > 1:
+        tables.append(("Starts, best first", result.starts_frame()[list(result.starts)]))
+    return [Section("Fit to published phospho-values", words, images, tables)]
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    """Remove files that are there, and their folders if nothing else is in them."""
+    paths = list(paths)
+    for path in paths:
+        path.unlink(missing_ok=True)
+    for folder in {path.parent for path in paths}:
+        with suppress(OSError):  # it holds something else, or is not there
+            folder.rmdir()
+
+
+def _how_to_resume(search: Mapping[str, Any]) -> str:
+    """Return how many starts of a stopped fit are kept and what to type to go on; empty if none is."""
+    import shlex
+
+    kept = search.get("checkpoint")
+    n_kept = 0 if kept is None else len(list(kept.glob("start-*.json")))
+    if not n_kept:
+        return ""
+    typed = [word for word in sys.argv[1:] if word != "--resume"]
+    again = shlex.join(["residuum", *typed, "--resume"])
+    return f"; starts kept in {kept}: {n_kept} of {search['starts']}; go on by `{again}`"
 
 
 def _parameters_of(result: Any) -> pd.DataFrame:

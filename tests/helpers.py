@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from residuum.simulator import CompiledModel, compile_model, dose_matrix, parse_net
+from residuum.fitting import Problem, read_problem
+from residuum.simulator import CompiledModel, SolverOptions, compile_model, dose_matrix, parse_net
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,3 +137,76 @@ def linear_frames(design: Float, measured: Float, *, sd: float, priors: Mapping[
         ),
     }  # fmt: skip
     return {name: pd.DataFrame(rows, columns=list(columns)).astype(object) for name, (columns, rows) in text.items()}
+# ---- fitting problems whose true parameters are known --------------------------------------------------------------
+
+RECOVERY = ("decay", "switch", "turnover")
+
+
+def recovery_problem(name: str, seed: int = 0, noise: float = 0.1) -> tuple[Problem, Float]:
+    """Return a problem and its true point on the search scale; log-normal noise of known sd, nominal values far off."""
+    model, truth, settings, times, formula = {
+        "decay": (decay, {"k": 0.5, "A0": 3.0}, [{}], np.linspace(0.25, 6, 8), "A"),
+        "switch": (
+            _switch,
+            {"kf": 0.02, "kr": 0.01, "kd": 4.0, "scale": 2.0, "offset": 3.0},
+            [{"dose": dose} for dose in (0.0, 1.0, 5.0, 50.0)],
+            np.array([0.0, 20.0, 60.0, 200.0, 600.0]),
+            "offset + scale * pX",
+        ),
+        "turnover": (
+            _turnover,
+            {"ks": 0.2, "vmax": 1.0, "km": 0.5},
+            [{"A0": amount} for amount in (0.05, 0.5, 5.0)],
+            np.array([0.3, 1.0, 2.0, 4.0, 8.0, 16.0]),
+            "A_total",
+        ),
+    }[name]
+    experiments = [f"e{i}" for i in range(len(settings))]
+    frames = {
+        "conditions": [
+            (e, target, value) for e, s in zip(experiments, settings, strict=True) for target, value in s.items()
+        ],
+        "experiments": [(e, 0.0, e if s else "") for e, s in zip(experiments, settings, strict=True)],
+        "measurements": [("seen", e, t, 1.0) for e in experiments for t in times],
+        "observables": [("seen", formula, noise, "log-normal")],
+        "parameters": [
+            (
+                parameter,
+                value / 1e3,
+                value * 1e3,
+                value * 30,
+                "true",
+                "log10",
+                "log-normal",
+                f"{np.log(value) + 0.5}; 2",
+            )
+            for parameter, value in truth.items()
+        ],
+    }
+    columns = {
+        "conditions": ("conditionId", "targetId", "targetValue"),
+        "experiments": ("experimentId", "time", "conditionId"),
+        "measurements": ("observableId", "experimentId", "time", "measurement"),
+        "observables": ("observableId", "observableFormula", "noiseFormula", "noiseDistribution"),
+        "parameters": ("parameterId", "lowerBound", "upperBound", "nominalValue", "estimate", "parameterScale",
+                       "priorDistribution", "priorParameters"),
+    }  # fmt: skip
+    tables = {table: pd.DataFrame(rows, columns=list(columns[table])).astype(object) for table, rows in frames.items()}
+    options, theta = SolverOptions(rtol=1e-8), np.log10(list(truth.values()))
+    compiled = model()
+    exact = read_problem(compiled, tables, options=options, threads=1).evaluate(theta).predicted
+    tables["measurements"]["measurement"] = exact * np.exp(
+        noise * np.random.default_rng(seed).standard_normal(len(exact))
+    )
+    return read_problem(compiled, tables, options=options, threads=1), theta
+
+
+def _switch() -> CompiledModel:
+    """X is phosphorylated at kf / (1 + dose / kd) and dephosphorylated at kr."""
+    return net("kf 0.02; kr 0.01; dose 0; kd 10", "X(y~u) 100; X(y~p) 0", "1 2 activate; 2 1 kr", "pX 2",
+               "activate() kf/(1+dose/kd)")  # fmt: skip
+
+
+def _turnover() -> CompiledModel:
+    """As `saturating`, from an amount A0."""
+    return net("ks 0.2; vmax 1; km 0.5; A0 1", "A() A0", "0 1 ks; 1 0 loss", "A_total 1", "loss() vmax/(km+A_total)")

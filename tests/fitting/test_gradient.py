@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import residuum
+from residuum.fitting import read_problem
 from residuum.fitting.checks import compare_gradients
-from residuum.simulator import SolverOptions
+from residuum.simulator import SolverOptions, compile_model, parse_net
 
 
 def points(problem: Any, n: int = 3) -> list[np.ndarray]:
@@ -166,3 +168,66 @@ def test_a_check_finds_a_wrong_gradient(frames: Any, make: Callable, monkeypatch
     monkeypatch.setattr(Problem, "jacobian", wrong)
     table = make(frames).check(points=0).query("about == 'gradient'").set_index("name")["verdict"]
     assert table["kd"].startswith("differs by") and table["gain_a"] == "agrees"
+
+
+# ---- where the solver has no derivative, and the problem that ships ----------------------------------------------
+
+PULSED = """
+begin parameters
+    1 k 0.3
+    2 t_on 2
+end parameters
+begin functions
+    1 make() if(time()>t_on,k,0)
+end functions
+begin species
+    1 A() 1
+end species
+begin reactions
+    1 0 1 make
+end reactions
+begin groups
+    1 A_total 1
+end groups
+"""
+
+
+def test_a_time_of_a_switch_has_differences_instead() -> None:
+    """A = 1 + k (t - t_on) from the switch on."""
+    tables = {
+        "conditions": pd.DataFrame([], columns=["conditionId", "targetId", "targetValue"]),
+        "experiments": pd.DataFrame([("all", 0.0, "")], columns=["experimentId", "time", "conditionId"]),
+        "measurements": pd.DataFrame(
+            [("seen", "all", t, 0.5) for t in (1.0, 4.0, 8.0)],
+            columns=["observableId", "experimentId", "time", "measurement"],
+        ),
+        "observables": pd.DataFrame(
+            [("seen", "A_total", "1")], columns=["observableId", "observableFormula", "noiseFormula"]
+        ),
+        "parameters": pd.DataFrame(
+            [("k", 0.1, 1.0, 0.3, "true"), ("t_on", 1.5, 3.0, 2.0, "true")],
+            columns=["parameterId", "lowerBound", "upperBound", "nominalValue", "estimate"],
+        ),
+    }
+    problem = read_problem(compile_model(parse_net(PULSED, "pulsed")), tables, threads=1)
+    assert problem.experiments.without_slopes == {"t_on"}
+    expected = np.array([[0, 0], [2, -0.3], [6, -0.3]])
+    # the rate is linear in k and t_on, so forward differences err by the solver's tolerance, 1e-4, over the step 2e-3
+    assert problem.jacobian(problem.nominal) == pytest.approx(expected, abs=1e-4)
+    _, gradient, _ = problem.loss_and_gradient(problem.nominal)
+    assert gradient == pytest.approx(expected.T @ problem.residuals(problem.nominal), abs=1e-3)
+
+
+@pytest.mark.fault
+def test_a_derivative_that_is_not_finite_counts_as_failed(frames: Any, make: Callable) -> None:
+    frames["observables"]["observableFormula"] = "offset + scale * sqrt(pX * (noise - noise))"
+    loss, gradient, failed = make(frames).loss_and_gradient(np.zeros(5))
+    assert failed and np.isfinite(loss) and np.all(np.isfinite(gradient))
+
+
+@pytest.mark.slow
+def test_of_the_problem_that_ships() -> None:
+    problem = residuum.aml_problem().with_options(SolverOptions(rtol=1e-9))
+    generator = np.random.default_rng(0)
+    for _ in range(3):
+        assert compare_gradients(problem, problem.scaling.draw(generator)) == ["agrees"] * problem.n_free

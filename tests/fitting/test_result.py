@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,41 @@ def test_importing_fitting_loads_nothing_that_is_slow(tmp_path: Path) -> None:
     code = f"import sys, residuum.fitting; print([m for m in {slow} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def searched(losses: list[float], ends: np.ndarray, frames: Any, make: Callable, **changes: Any) -> Fit:
+    """Return a fit whose starts ended as told."""
+    starts = pd.DataFrame({"start": range(len(losses)), "loss": losses, "converged": True, "failed": False, **changes})
+    return replace(fit(make(frames), progress=False), starts=starts, ends=ends)
+
+
+def test_starts_are_listed_best_first_with_their_values(frames: Any, make: Callable) -> None:
+    ends = np.array([[0.0] * 5, [1.0] * 5, [np.nan] * 5, [-1.0] * 5])
+    done = searched([3.0, 1.0, np.inf, 0.5], ends, frames, make, failed=[False, False, True, True])
+    table = done.starts_frame()
+    assert list(table["start"]) == [1, 0, 3, 2]
+    assert list(table["kd"][:3]) == [10.0, 1.0, 0.1] and np.isnan(table["kd"][3])
+
+
+def test_the_waterfall_counts_what_found_the_best_loss(frames: Any, make: Callable) -> None:
+    ends = np.zeros((5, 5))
+    done = searched([2.05, 2.0, 2.2, np.inf, 50.0], ends, frames, make, converged=[True, True, False, False, True])
+    axis = done.plot_waterfall()
+    assert axis.get_title(loc="left") == "2 of 5 starts found the best loss, 1 gave nothing"
+    drawn = {line.get_label(): line.get_xydata() for line in axis.lines}
+    assert drawn["converged"] == pytest.approx(np.array([[1, 0], [2, 0.05], [4, 48]]))
+    assert drawn["ended before it converged"] == pytest.approx(np.array([[3, 0.2]]))
+    assert drawn["nominal start"] == pytest.approx(np.array([[2, 0.05]]))
+    assert "(2)" in axis.get_ylabel()
+
+
+def test_parameters_are_drawn_between_their_bounds(frames: Any, make: Callable) -> None:
+    ends = np.array([[0.0] * 5, [-2.0] * 4 + [3.0], [np.nan] * 5])
+    done = searched([1.0, 2.0, np.inf], ends, frames, make)
+    axis = done.plot_parameters()
+    drawn = {line.get_label(): line.get_xdata() for line in axis.lines}
+    # kd lies between 0.1 and 1000, the others between 0.01 and 100
+    assert drawn[f"best start, loss {done.loss:.4g}"] == pytest.approx([0.5] * 4 + [0.25])
+    assert drawn["other starts"] == pytest.approx([0, 0, 0, 0, 1])
+    assert axis.get_title(loc="left") == "the 2 best of 3 starts"
+    assert [text.get_text() for text in axis.get_yticklabels()] == list(done.parameters["parameter"])

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import RECOVERY, recovery_problem
 
 from residuum.fitting import fit
+from residuum.fitting.minimise import METHODS, Start
 from residuum.fitting.result import spread
+from residuum.fitting.search import _so_far
 from residuum.simulator import InputError, SolverOptions
 
 
@@ -128,14 +131,121 @@ def test_a_fit_in_which_everything_fails_says_so(frames: Any, make: Callable) ->
     assert "step limit" in done.report()
 
 
-def test_counts_below_one_are_refused(frames: Any, make: Callable) -> None:
-    with pytest.raises(InputError, match="starts is 0"):
-        fit(make(frames), starts=0)
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"starts": 0}, "starts is 0"),
+        ({"processes": 0}, "processes 0"),
+        ({"max_evaluations": 0}, "max_evaluations is 0"),
+        ({"tolerance": 0.0}, "tolerance is 0.0"),
+        ({"method": "least_square"}, "unknown method 'least_square': did you mean 'least_squares'"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused(settings: Any, said: str, frames: Any, make: Callable) -> None:
+    with pytest.raises(InputError, match=said):
+        fit(make(frames), **settings)
+
+
+def needed(method: str) -> None:
+    if method == "fides":
+        pytest.importorskip("fides", reason="the extra `fit` is not installed")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_all_methods_find_the_same_optimum(method: str, frames: Any, make: Callable, truth: dict[str, float]) -> None:
+    needed(method)
+    frames["parameters"]["priorDistribution"] = "uniform"
+    done = fit(make(frames), method=method, tolerance=1e-8, progress=False)
+    assert done.converged
+    assert done.values == pytest.approx(truth, rel=1e-4)  # noiseless data, exact gradients
+    assert done.provenance["method"] == method
+
+
+def test_all_methods_find_the_same_noise(frames: Any, make: Callable) -> None:
+    pytest.importorskip("fides", reason="the extra `fit` is not installed")
+    frames["parameters"].loc[5] = ("noise", 1e-3, 10, 0.1, "true", "log10", "uniform", "")
+    factors = np.exp(0.2 * np.random.default_rng(3).standard_normal(len(frames["measurements"])))
+    frames["measurements"]["measurement"] *= factors
+    fits = [fit(make(frames), method=method, tolerance=1e-8, progress=False) for method in METHODS]
+    # -ln sigma is part of the loss, though not of a plain sum of squares
+    assert fits[0].loss == pytest.approx(fits[1].loss, rel=1e-6)
+    assert fits[0].values["noise"] == pytest.approx(fits[1].values["noise"], rel=1e-3)
+    assert 0.1 < fits[0].values["noise"] < 0.3
+
+
+def test_a_missing_extra_is_named(frames: Any, make: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "fides", None)
+    with pytest.raises(InputError, match=r"pip install 'residuum\[fit\]'"):
+        fit(make(frames), method="fides")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", RECOVERY)
+def test_fifty_starts_recover_the_optimum(name: str, method: str) -> None:
+    needed(method)
+    problem, true = recovery_problem(name)
+    done = fit(problem, starts=50, seed=1, method=method, progress=False)
+    finished = done.starts["converged"] & ~done.starts["failed"]
+    assert finished.mean() >= 0.95
+    # an optimum counts as found within 0.1 of the lowest loss, where the posterior density is 10 % lower
+    assert (done.starts["loss"][finished] < done.loss + 0.1).mean() >= 0.8
+    # and it is the right one: not above the loss at the truth, and within the data's own uncertainty of it
+    assert done.loss <= problem.loss(true)
+    assert np.all(np.abs(done.theta - true) < 4 * done.parameters["fit_sd"])
+
+
+def test_the_result_does_not_depend_on_the_number_of_processes() -> None:
+    problem, _ = recovery_problem("decay")
+    one, two = (fit(problem, starts=4, seed=2, processes=n, progress=False) for n in (1, 2))
+    assert one.starts.equals(two.starts)
+    assert np.array_equal(one.ends, two.ends) and one.loss == two.loss
+
+
+@pytest.mark.fault
+def test_arithmetic_that_breaks_down_ends_one_start_only(frames: Any, make: Callable) -> None:
+    problem = make(frames)
+    jacobian, calls = problem.jacobian, []
+
+    def breaks_once(theta: np.ndarray, **settings: Any) -> np.ndarray:
+        calls.append(theta)
+        if len(calls) == 8:
+            raise np.linalg.LinAlgError("SVD did not converge")
+        return jacobian(theta, **settings)
+
+    problem.jacobian = breaks_once
+    done = fit(problem, starts=3, progress=False)
+    assert list(done.starts["message"]).count("broke down: SVD did not converge") == 1
+    assert done.converged
+
+
+@pytest.mark.fault
+def test_a_search_that_cannot_evaluate_a_point_says_why(frames: Any, make: Callable) -> None:
+    problem = make(frames)
+
+    def breaks(theta: np.ndarray, **settings: Any) -> Any:
+        raise FloatingPointError("overflow")
+
+    problem.evaluate = breaks
+    with pytest.raises(RuntimeError, match="no start could evaluate a single point; the first broke down: overflow"):
+        fit(problem, starts=2, progress=False)
 
 
 def test_progress_goes_to_standard_error_only(frames: Any, make: Callable, capsys: pytest.CaptureFixture[str]) -> None:
     fit(make(frames), progress=True)
     assert capsys.readouterr().out == ""
+
+
+def test_progress_is_one_line_with_the_best_of_all_starts() -> None:
+    point = np.zeros(2)
+    tries = [Start(0, point), Start(1, point), Start(2, point)]
+    tries[0].see(point, 12.345678, False)
+    tries[1].see(point, 3.0, True)  # runs fail there: not the best
+    tries[1].n_failures = 4
+    said = "1 of 3 starts done, best loss 12.35 (start 0); start 1, step 1: loss 3, 4 points failed"
+    assert _so_far(tries, {0}, tries[1]) == said
 
 
 def test_an_estimated_parameter_of_the_model_needs_no_condition(frames: Any, make: Callable) -> None:
