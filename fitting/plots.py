@@ -219,16 +219,17 @@ def _draw_profile(axis: Any, profiles: Profiles, row: Any) -> None:
     axis.set_title("\n".join(textwrap.wrap(row.verdict, 34)), fontsize="x-small", loc="left")
 
 
-def _few_decades(axis: Any) -> None:
+def _few_decades(axis: Any, which: str = "x") -> None:
     """Use a logarithmic axis whose labels neither overlap nor fail, over less than a decade or over many."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axis.set_xscale("log")
-    low, high = axis.get_xlim()
+    getattr(axis, f"set_{which}scale")("log")
+    low, high = getattr(axis, f"get_{which}lim")()
+    ticks = getattr(axis, f"{which}axis")
     if high < 30 * low:
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 10 * low else (1, 3)))
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.xaxis.set_minor_formatter(NullFormatter())
+        ticks.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 10 * low else (1, 3)))
+        ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ticks.set_minor_formatter(NullFormatter())
 
 
 def plot_bands(predictions: xr.Dataset, axes: Any = None, *, quantiles: tuple[float, float] = (0.05, 0.95)) -> Any:
@@ -270,7 +271,8 @@ def plot_bands(predictions: xr.Dataset, axes: Any = None, *, quantiles: tuple[fl
                 axis.vlines(i, lower, upper, color=color, lw=6, alpha=0.35)
                 axis.plot(i, median, "o", color=color, label=condition)
             else:
-                axis.fill_between(times, lower, upper, color=color, alpha=0.25, lw=0)
+                axis.fill_between(times, lower, upper, color=color, alpha=0.2, lw=0)
+                axis.plot(times, np.array([lower, upper]).T, color=color, lw=0.7, ls=":")  # where bands overlap
                 axis.plot(times, median, color=color, label=condition)
         if len(times) == 1:
             axis.set_xticks([])
@@ -285,7 +287,9 @@ def plot_bands(predictions: xr.Dataset, axes: Any = None, *, quantiles: tuple[fl
                   fontsize="small")  # fmt: skip
     members = predictions.sizes["member"]
     failed = f"; {predictions.attrs['n_failed']} runs failed" if predictions.attrs.get("n_failed") else ""
-    figure.suptitle(f"median and {low:.0%} to {high:.0%} of {members} members{failed}", fontsize="medium")
+    under = f"{predictions.attrs['drugs']}: " if predictions.attrs.get("drugs") else ""
+    told = f"{under}median and {low:.0%} to {high:.0%} of {members} members{failed}"
+    figure.suptitle(told, fontsize="medium")
     return axes
 
 
@@ -365,7 +369,7 @@ def _draw_data_bands(axis: Any, rows: pd.DataFrame, found: Any) -> None:
                           color=MEASURED, mfc="white" if held_out else MEASURED,
                           label="measured, held out" if held_out else "measured, fitted", zorder=3)  # fmt: skip
     if log.all():
-        _logarithmic(axis)
+        _few_decades(axis, "y")
     axis.set_xticks(x, rows["label"], rotation=30, ha="right", fontsize="small")
     axis.set_xlim(-0.6, len(rows) - 0.4)
 

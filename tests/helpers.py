@@ -137,6 +137,8 @@ def linear_frames(design: Float, measured: Float, *, sd: float, priors: Mapping[
         ),
     }  # fmt: skip
     return {name: pd.DataFrame(rows, columns=list(columns)).astype(object) for name, (columns, rows) in text.items()}
+
+
 # ---- fitting problems whose true parameters are known --------------------------------------------------------------
 
 RECOVERY = ("decay", "switch", "turnover")
