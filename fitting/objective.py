@@ -390,7 +390,7 @@ class Problem:
         by_value = np.append(scaling.value_slopes(point), np.ones(len(solved)))
         predicted, sigma = (x * by_value for x in (predicted, sigma))
         failures = list(evaluation.failures)
-        finite = np.isfinite(np.hstack([predicted, sigma])).all(axis=1)
+        finite = np.all(np.isfinite(np.hstack([predicted, sigma])), axis=1)
         for row in self.fit_rows:
             if not finite[row]:
                 failures[row] = failures[row] or "a derivative of the prediction is not finite"

@@ -40,8 +40,8 @@ class Fit:
     parameters
         One row per estimated parameter: `parameter`, `value`, `nominal`, `lower`, `upper`, `at_bound`, `scale` of the
         search, `prior` in words, `prior_centre` (its most probable value), `prior_sd` and `fit_sd` on the search scale
-        (decades where it is log10), `determined_by` (`data`, `both`, `prior`; from the ratio of these two), `source`,
-        `note`.
+        (decades where it is log10), `determined_by` (`data`, `both`, `prior`; from the ratio of these two; `solved
+        for`), `source`, `note`.
         `fit_sd` is that of the linearised model at the optimum under the assumed noise: local, and too small if the
         model is wrong.
     fitted
@@ -58,11 +58,11 @@ class Fit:
     ends : (n_starts, n_free)
         The best point of every start on the search scale, in the order of `starts`; NaN where there is none.
     loss_nominal, loss
-        Half the sum of squared residuals, at the nominal point and at the optimum. Here and in `at_nominal` the
+        The loss (see `objective`), at the nominal point and at the optimum. Here and in `at_nominal` the
         parameters that act on the model are nominal and those that only enter the observation (offsets, scales)
         are fitted, so that the difference is what fitting the model brought.
     chi2_data, chi2_priors
-        The two parts of twice `loss`.
+        Sums of squared residuals; with known noise the two parts of twice `loss`.
     n_data, n_priors, n_free
         Counts of fitted measurements, informative priors and estimated parameters.
     theta : (n_free,)
@@ -252,7 +252,7 @@ def assemble(problem: Problem, theta: Float, *, starts: Sequence[Mapping[str, An
     failed = any(best.failures[row] for row in problem.fit_rows)
     message = f"{message}; simulations fail at this point, do not use it" if failed else message
     return Fit(
-        parameters=_parameter_table(problem, theta, jacobian),
+        parameters=_with_solved(problem, _parameter_table(problem, theta, jacobian), best.inner),
         fitted=_measurement_table(problem, problem.fit_rows, nominal, best),
         validation=_validation_table(problem, nominal, best),
         starts=pd.DataFrame(starts),
@@ -321,6 +321,33 @@ def _parameter_table(problem: Problem, theta: Float, jacobian: Float) -> pd.Data
             "note": table["note"].to_numpy(),
         }
     )
+
+
+def _with_solved(problem: Problem, table: pd.DataFrame, solved: Mapping[str, float]) -> pd.DataFrame:
+    """Return the parameters with those that were solved for instead of searched."""
+    import pandas as pd
+
+    if not solved:
+        return table
+    known = problem.tables.parameters.frame.set_index("parameterId").loc[list(solved)]
+    rows = pd.DataFrame(
+        {
+            "parameter": list(solved),
+            "value": list(solved.values()),
+            "nominal": known["nominalValue"].to_numpy(float),
+            "lower": known["lowerBound"].to_numpy(float),
+            "upper": known["upperBound"].to_numpy(float),
+            "at_bound": "",
+            "scale": known["parameterScale"].to_numpy(),
+            "prior": "uniform within bounds",
+            "prior_sd": math.nan,
+            "fit_sd": math.nan,
+            "determined_by": "solved for",
+            "source": known["source"].to_numpy(),
+            "note": known["note"].to_numpy(),
+        }
+    )
+    return pd.concat([table, rows], ignore_index=True)
 
 
 def _measurement_table(

@@ -126,7 +126,10 @@ def test_a_search_ends_where_the_joint_one_does(noisy: Any, make: Callable) -> N
     inner, joint = (fit(make(noisy, inner=flag), progress=False, tolerance=1e-9) for flag in (True, False))
     assert inner.loss == pytest.approx(joint.loss, rel=1e-5)
     assert inner.loss <= joint.loss + 1e-8
-    assert inner.values["kd"] == pytest.approx(joint.values["kd"], rel=1e-2)
+    assert inner.values == pytest.approx(joint.values, rel=1e-2)
+    assert (
+        dict(zip(inner.parameters["parameter"], inner.parameters["determined_by"], strict=True))["sd"] == "solved for"
+    )
 
 
 @pytest.mark.fault
