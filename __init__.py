@@ -383,8 +383,12 @@ def aml_predictions(
     given = dict(drugs or {})
     conditions = aml_conditions(contexts, given, equilibrate=equilibrate)
     readouts = [readouts] if isinstance(readouts, str) else list(readouts)
-    return ensemble.predict(aml_model(), conditions, times, readouts, **settings,
-                            overrides=lambda member, context: aml_fitted(member, context, tuple(given)))  # fmt: skip
+
+    def meaning(member: Mapping[str, float], context: str) -> dict[str, float]:
+        return aml_fitted(member, context, tuple(given))
+
+    predicted = ensemble.predict(aml_model(), conditions, times, readouts, overrides=meaning, **settings)
+    return predicted.assign_attrs(drugs=", ".join(f"{drug} {dose:g} nM" for drug, dose in given.items()))
 
 
 def aml_left_out() -> tuple[Group, ...]:

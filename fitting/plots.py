@@ -219,6 +219,161 @@ def _draw_profile(axis: Any, profiles: Profiles, row: Any) -> None:
     axis.set_title("\n".join(textwrap.wrap(row.verdict, 34)), fontsize="x-small", loc="left")
 
 
+def _few_decades(axis: Any, which: str = "x") -> None:
+    """Use a logarithmic axis whose labels neither overlap nor fail, over less than a decade or over many."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    getattr(axis, f"set_{which}scale")("log")
+    low, high = getattr(axis, f"get_{which}lim")()
+    ticks = getattr(axis, f"{which}axis")
+    if high < 30 * low:
+        ticks.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 10 * low else (1, 3)))
+        ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ticks.set_minor_formatter(NullFormatter())
+
+
+def plot_bands(predictions: xr.Dataset, axes: Any = None, *, quantiles: tuple[float, float] = (0.05, 0.95)) -> Any:
+    """Draw what an ensemble predicts over time: the median, and the band between two quantiles, per read-out.
+
+    One panel per read-out, one colour per condition; where there is a single time, one bar per condition.
+
+    Parameters
+    ----------
+    predictions
+        What `Ensemble.predict` returned.
+    axes : array of Axes (1, n_readouts)
+        Where to draw; a new figure if None.
+    quantiles
+        Lower and upper end of the band.
+
+    Returns
+    -------
+    array of Axes (1, n_readouts)
+    """
+    from ..simulator.plots import PALETTE, new_figure
+    from .posterior import bands
+
+    names, conditions = list(map(str, predictions["readout"].values)), list(map(str, predictions["condition"].values))
+    if axes is None:
+        _, axes = new_figure(len(names), 1, width=3.6, height=3.4)
+    axes = np.atleast_2d(axes)
+    if axes.size != len(names):
+        raise InputError(f"{axes.size} axes were given for {len(names)} read-outs; give one for each")
+    low, high = quantiles
+    found = bands(predictions, [low, 0.5, high])["value"]
+    hours = predictions["time"].attrs.get("units", "s") == "s" and float(predictions["time"].max()) > 600
+    times = predictions["time"].to_numpy() / (3600 if hours else 1)
+    for axis, name in zip(axes.flat, names, strict=True):
+        for i, condition in enumerate(conditions):
+            lower, median, upper = found.sel(readout=name).isel(condition=i).transpose("quantile", "time").to_numpy()
+            color = PALETTE[i % len(PALETTE)]
+            if len(times) == 1:
+                axis.vlines(i, lower, upper, color=color, lw=6, alpha=0.35)
+                axis.plot(i, median, "o", color=color, label=condition)
+            else:
+                axis.fill_between(times, lower, upper, color=color, alpha=0.2, lw=0)
+                axis.plot(times, np.array([lower, upper]).T, color=color, lw=0.7, ls=":")  # where bands overlap
+                axis.plot(times, median, color=color, label=condition)
+        if len(times) == 1:
+            axis.set_xticks([])
+            axis.set_xlim(-0.6, len(conditions) - 0.4)
+        else:
+            axis.set_xlabel("time, h" if hours else f"time, {predictions['time'].attrs.get('units', '')}".rstrip(", "))
+        axis.set_ylim(bottom=0)
+        axis.set_title(name, fontsize="medium", loc="left")
+    axes.flat[0].set_ylabel(str(predictions.attrs.get("unit_amount", "")) or "as the model has it")
+    figure = axes.flat[0].figure
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False,
+                  fontsize="small")  # fmt: skip
+    members = predictions.sizes["member"]
+    failed = f"; {predictions.attrs['n_failed']} runs failed" if predictions.attrs.get("n_failed") else ""
+    under = f"{predictions.attrs['drugs']}: " if predictions.attrs.get("drugs") else ""
+    told = f"{under}median and {low:.0%} to {high:.0%} of {members} members{failed}"
+    figure.suptitle(told, fontsize="medium")
+    return axes
+
+
+def plot_data_bands(ensemble: Ensemble, problem: Problem, axes: Any = None) -> Any:
+    """Draw the measurements of a problem over what an ensemble says the assay would show, noise left out.
+
+    Dark bars hold half of the members, light ones nine tenths, the line is the median. Filled points were fitted, open
+    ones held out; their bars are the noise at the nominal point (one standard deviation).
+
+    Parameters
+    ----------
+    ensemble
+        Members of the model of `problem`.
+    problem
+        The measurements.
+    axes : array of Axes
+        Where to draw: one per pair of observable and panel, in rows of four; a new figure if None.
+
+    Returns
+    -------
+    array of Axes
+    """
+    from .posterior import bands
+
+    found = bands(ensemble.predict_data(problem))["value"].to_numpy()
+    table = _measurements(problem)
+    groups = table.groupby(["observable", "panel"], sort=False)
+    width = min(4, len(groups))
+    axes = _grid(axes, -(-len(groups) // width), width, full=False)
+    for axis, ((observable, panel), rows) in zip(axes.flat, groups, strict=False):
+        axis.set_title(f"{observable}, {panel}" if panel else observable, fontsize="medium", loc="left")
+        axis.set_ylabel(rows["unit"].iloc[0] or "as measured", fontsize="small")
+        _draw_data_bands(axis, rows, found[:, rows.index])
+    for axis in axes.flat[len(groups) :]:
+        axis.set_visible(False)
+    figure = axes[0, 0].figure
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False,
+                  fontsize="small")  # fmt: skip
+    figure.suptitle(f"{len(ensemble)} members, {ensemble.provenance.get('method', '')}", fontsize="medium")
+    return axes
+
+
+def _measurements(problem: Problem) -> pd.DataFrame:
+    """Return what a figure says of each row of the measurement table."""
+    import pandas as pd
+
+    rows = problem.tables.measurements.frame
+    experiments = problem.tables.experiments.frame.drop_duplicates("experimentId").set_index("experimentId")
+    observables = problem.tables.observables.frame.set_index("observableId")
+    of, seen = experiments.loc[rows["experimentId"]], observables.loc[rows["observableId"]]
+    return pd.DataFrame(
+        {
+            "observable": [name or o for name, o in zip(seen["observableName"], rows["observableId"], strict=True)],
+            "unit": seen["unit"].to_numpy(),
+            "panel": of["panel"].to_numpy(),
+            "label": [label or e for label, e in zip(of["label"], rows["experimentId"], strict=True)],
+            "measured": problem.measured,
+            "noise_sd": problem.observation.sd,
+            "noise": np.where(problem.observation.logarithmic, "log-normal", "normal"),
+            "role": rows["role"].to_numpy(),
+        }
+    )
+
+
+def _draw_data_bands(axis: Any, rows: pd.DataFrame, found: Any) -> None:
+    x, measured = np.arange(len(rows)), rows["measured"].to_numpy(float)
+    for ends, alpha, words in (((0, 4), 0.25, "9 of 10 members"), ((1, 3), 0.5, "half of the members")):
+        axis.vlines(x, found[ends[0]], found[ends[1]], color=FITTED, lw=9, alpha=alpha, label=words)
+    axis.hlines(found[2], x - 0.3, x + 0.3, color=FITTED, lw=2, label="median")
+    sd, log = rows["noise_sd"].to_numpy(float), (rows["noise"] == "log-normal").to_numpy()
+    low = np.where(log, measured * (1 - np.exp(-sd)), sd)
+    high = np.where(log, measured * (np.exp(sd) - 1), sd)
+    for held_out in (False, True):
+        chosen = (rows["role"] == "validation").to_numpy() == held_out
+        if chosen.any():
+            axis.errorbar(x[chosen], measured[chosen], yerr=[low[chosen], high[chosen]], fmt="o", ms=5, lw=1, capsize=2,
+                          color=MEASURED, mfc="white" if held_out else MEASURED,
+                          label="measured, held out" if held_out else "measured, fitted", zorder=3)  # fmt: skip
+    if log.all():
+        _few_decades(axis, "y")
+    axis.set_xticks(x, rows["label"], rotation=30, ha="right", fontsize="small")
+    axis.set_xlim(-0.6, len(rows) - 0.4)
+
+
 # ---- starts -----------------------------------------------------------------------------------------------------
 
 
@@ -345,154 +500,3 @@ def _single(axis: Any, width: float, height: float) -> Any:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", dpi=150).subplots()
-
-
-def _few_decades(axis: Any) -> None:
-    """Use a logarithmic axis whose labels neither overlap nor fail, over less than a decade or over many."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axis.set_xscale("log")
-    low, high = axis.get_xlim()
-    if high < 30 * low:
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 10 * low else (1, 3)))
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.xaxis.set_minor_formatter(NullFormatter())
-
-
-def plot_bands(predictions: xr.Dataset, axes: Any = None, *, quantiles: tuple[float, float] = (0.05, 0.95)) -> Any:
-    """Draw what an ensemble predicts over time: the median, and the band between two quantiles, per read-out.
-
-    One panel per read-out, one colour per condition; where there is a single time, one bar per condition.
-
-    Parameters
-    ----------
-    predictions
-        What `Ensemble.predict` returned.
-    axes : array of Axes (1, n_readouts)
-        Where to draw; a new figure if None.
-    quantiles
-        Lower and upper end of the band.
-
-    Returns
-    -------
-    array of Axes (1, n_readouts)
-    """
-    from ..simulator.plots import PALETTE, new_figure
-    from .posterior import bands
-
-    names, conditions = list(map(str, predictions["readout"].values)), list(map(str, predictions["condition"].values))
-    if axes is None:
-        _, axes = new_figure(len(names), 1, width=3.6, height=3.4)
-    axes = np.atleast_2d(axes)
-    if axes.size != len(names):
-        raise InputError(f"{axes.size} axes were given for {len(names)} read-outs; give one for each")
-    low, high = quantiles
-    found = bands(predictions, [low, 0.5, high])["value"]
-    hours = predictions["time"].attrs.get("units", "s") == "s" and float(predictions["time"].max()) > 600
-    times = predictions["time"].to_numpy() / (3600 if hours else 1)
-    for axis, name in zip(axes.flat, names, strict=True):
-        for i, condition in enumerate(conditions):
-            lower, median, upper = found.sel(readout=name).isel(condition=i).transpose("quantile", "time").to_numpy()
-            color = PALETTE[i % len(PALETTE)]
-            if len(times) == 1:
-                axis.vlines(i, lower, upper, color=color, lw=6, alpha=0.35)
-                axis.plot(i, median, "o", color=color, label=condition)
-            else:
-                axis.fill_between(times, lower, upper, color=color, alpha=0.25, lw=0)
-                axis.plot(times, median, color=color, label=condition)
-        if len(times) == 1:
-            axis.set_xticks([])
-            axis.set_xlim(-0.6, len(conditions) - 0.4)
-        else:
-            axis.set_xlabel("time, h" if hours else f"time, {predictions['time'].attrs.get('units', '')}".rstrip(", "))
-        axis.set_ylim(bottom=0)
-        axis.set_title(name, fontsize="medium", loc="left")
-    axes.flat[0].set_ylabel(str(predictions.attrs.get("unit_amount", "")) or "as the model has it")
-    figure = axes.flat[0].figure
-    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False,
-                  fontsize="small")  # fmt: skip
-    members = predictions.sizes["member"]
-    failed = f"; {predictions.attrs['n_failed']} runs failed" if predictions.attrs.get("n_failed") else ""
-    figure.suptitle(f"median and {low:.0%} to {high:.0%} of {members} members{failed}", fontsize="medium")
-    return axes
-
-
-def plot_data_bands(ensemble: Ensemble, problem: Problem, axes: Any = None) -> Any:
-    """Draw the measurements of a problem over what an ensemble says the assay would show, noise left out.
-
-    Dark bars hold half of the members, light ones nine tenths, the line is the median. Filled points were fitted, open
-    ones held out; their bars are the noise at the nominal point (one standard deviation).
-
-    Parameters
-    ----------
-    ensemble
-        Members of the model of `problem`.
-    problem
-        The measurements.
-    axes : array of Axes
-        Where to draw: one per pair of observable and panel, in rows of four; a new figure if None.
-
-    Returns
-    -------
-    array of Axes
-    """
-    from .posterior import bands
-
-    found = bands(ensemble.predict_data(problem))["value"].to_numpy()
-    table = _measurements(problem)
-    groups = table.groupby(["observable", "panel"], sort=False)
-    width = min(4, len(groups))
-    axes = _grid(axes, -(-len(groups) // width), width, full=False)
-    for axis, ((observable, panel), rows) in zip(axes.flat, groups, strict=False):
-        axis.set_title(f"{observable}, {panel}" if panel else observable, fontsize="medium", loc="left")
-        axis.set_ylabel(rows["unit"].iloc[0] or "as measured", fontsize="small")
-        _draw_data_bands(axis, rows, found[:, rows.index])
-    for axis in axes.flat[len(groups) :]:
-        axis.set_visible(False)
-    figure = axes[0, 0].figure
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False,
-                  fontsize="small")  # fmt: skip
-    figure.suptitle(f"{len(ensemble)} members, {ensemble.provenance.get('method', '')}", fontsize="medium")
-    return axes
-
-
-def _measurements(problem: Problem) -> pd.DataFrame:
-    """Return what a figure says of each row of the measurement table."""
-    import pandas as pd
-
-    rows = problem.tables.measurements.frame
-    experiments = problem.tables.experiments.frame.drop_duplicates("experimentId").set_index("experimentId")
-    observables = problem.tables.observables.frame.set_index("observableId")
-    of, seen = experiments.loc[rows["experimentId"]], observables.loc[rows["observableId"]]
-    return pd.DataFrame(
-        {
-            "observable": [name or o for name, o in zip(seen["observableName"], rows["observableId"], strict=True)],
-            "unit": seen["unit"].to_numpy(),
-            "panel": of["panel"].to_numpy(),
-            "label": [label or e for label, e in zip(of["label"], rows["experimentId"], strict=True)],
-            "measured": problem.measured,
-            "noise_sd": problem.observation.sd,
-            "noise": np.where(problem.observation.logarithmic, "log-normal", "normal"),
-            "role": rows["role"].to_numpy(),
-        }
-    )
-
-
-def _draw_data_bands(axis: Any, rows: pd.DataFrame, found: Any) -> None:
-    x, measured = np.arange(len(rows)), rows["measured"].to_numpy(float)
-    for ends, alpha, words in (((0, 4), 0.25, "9 of 10 members"), ((1, 3), 0.5, "half of the members")):
-        axis.vlines(x, found[ends[0]], found[ends[1]], color=FITTED, lw=9, alpha=alpha, label=words)
-    axis.hlines(found[2], x - 0.3, x + 0.3, color=FITTED, lw=2, label="median")
-    sd, log = rows["noise_sd"].to_numpy(float), (rows["noise"] == "log-normal").to_numpy()
-    low = np.where(log, measured * (1 - np.exp(-sd)), sd)
-    high = np.where(log, measured * (np.exp(sd) - 1), sd)
-    for held_out in (False, True):
-        chosen = (rows["role"] == "validation").to_numpy() == held_out
-        if chosen.any():
-            axis.errorbar(x[chosen], measured[chosen], yerr=[low[chosen], high[chosen]], fmt="o", ms=5, lw=1, capsize=2,
-                          color=MEASURED, mfc="white" if held_out else MEASURED,
-                          label="measured, held out" if held_out else "measured, fitted", zorder=3)  # fmt: skip
-    if log.all():
-        _logarithmic(axis)
-    axis.set_xticks(x, rows["label"], rotation=30, ha="right", fontsize="small")
-    axis.set_xlim(-0.6, len(rows) - 0.4)

@@ -556,7 +556,7 @@ def _verdict(problem: Problem, k: int, likelihood: Profile | None, posterior: Pr
     else:
         words = f"bounded from below only: at least {low}"
     if likelihood is None:
-        return f"with its prior {words}"
+        return f"{words} (data and priors)"
     if posterior is None:
         return words
     ends = [f"{value(x):.3g}" for x in (posterior.lower, posterior.upper)]

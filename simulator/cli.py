@@ -619,6 +619,7 @@ def predict(
     (folder / "predictions.partial.nc").unlink(missing_ok=True)
     _say(f"wrote {', '.join(map(str, written))}")
     _say(str(result.attrs["failures"]))
+    _say(str(members.provenance.get("diagnostics", "")))
     if result.attrs["n_failed"]:
         raise typer.Exit(FAILED_RUNS)
 

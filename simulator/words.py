@@ -147,7 +147,7 @@ def read_file(text: str, option: str, suffixes: Sequence[str] = ()) -> Path:
     if not text.strip() or path.is_dir():
         raise InputError(f"{option} {text!r} is no file name; expected a file, e.g. courses{(*suffixes, '.csv')[0]}")
     if suffixes and path.suffix.lower() not in suffixes:
-        raise InputError(f"{option} {text}: a figure's name ends in {', '.join(suffixes)}")
+        raise InputError(f"{option} {text}: the name of such a file ends in {', '.join(suffixes)}")
     read_folder(str(path.parent))
     return path
 
