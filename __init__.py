@@ -84,7 +84,7 @@ _FITTING = (
 )  # fmt: skip
 
 __all__ = [
-    "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_fitted", "aml_left_out", "aml_model",
+    "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_ensemble", "aml_fitted", "aml_left_out", "aml_model",
     "aml_modules", "aml_predictions", "aml_problem", "aml_raf_mek_draws", "aml_tables", "dose_matrix", "remove_drug",
     *_SIMULATOR, *_FITTING,
 ]  # fmt: skip
@@ -389,6 +389,28 @@ def aml_predictions(
 
     predicted = ensemble.predict(aml_model(), conditions, times, readouts, overrides=meaning, **settings)
     return predicted.assign_attrs(drugs=", ".join(f"{drug} {dose:g} nM" for drug, dose in given.items()))
+
+
+def aml_ensemble() -> Ensemble:
+    """Return the shipped ensemble of `aml_problem`: at least 100 parameter sets, made by `residuum calibrate`.
+
+    What it stands for, what it was tested against and what of its predictions is prior stands in docs/calibration.md.
+
+    Raises
+    ------
+    InputError
+        If the file does not belong to this version.
+
+    Examples
+    --------
+    >>> import residuum
+    >>> len(residuum.aml_ensemble()) >= 100
+    True
+    """
+    from . import models
+    from .fitting import load_ensemble
+
+    return load_ensemble(models.network_path().with_name("aml_ensemble.nc"))
 
 
 def aml_left_out() -> tuple[Group, ...]:
