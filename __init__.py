@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         plot_bands,
         profile_likelihood,
         read_problem,
+        refitted_posterior,
         sample_posterior,
         saved_point,
     )
@@ -75,7 +76,7 @@ _SIMULATOR = (
 
 _FITTING = (
     "Ensemble", "Fit", "Problem", "Profiles", "bands", "fit", "laplace_posterior", "load_ensemble", "plot_bands",
-    "profile_likelihood", "read_problem", "sample_posterior", "saved_point",
+    "profile_likelihood", "read_problem", "refitted_posterior", "sample_posterior", "saved_point",
 )  # fmt: skip
 
 __all__ = [

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .posterior import Ensemble, bands, load_ensemble
     from .profile import Profile, Profiles, profile_likelihood, saved_point
     from .result import Fit
-    from .sampling import laplace_posterior, log_posterior, sample_posterior
+    from .sampling import laplace_posterior, log_posterior, refitted_posterior, sample_posterior
     from .search import fit
     from .tables import Tables, read_tables
 
@@ -27,7 +27,8 @@ _HOME = {
     "Ensemble": "posterior", "bands": "posterior", "load_ensemble": "posterior",
     "Profile": "profile", "Profiles": "profile", "profile_likelihood": "profile", "saved_point": "profile",
     "Fit": "result",
-    "laplace_posterior": "sampling", "log_posterior": "sampling", "sample_posterior": "sampling",
+    "laplace_posterior": "sampling", "log_posterior": "sampling", "refitted_posterior": "sampling",
+    "sample_posterior": "sampling",
     "fit": "search",
     "Tables": "tables", "read_tables": "tables",
 }  # fmt: skip
