@@ -471,7 +471,7 @@ def profile(
     misfit says no; the verdict is a line of words. Minutes per parameter; each finished one is kept, and `--resume`
     goes on after a stop. For example
 
-    `residuum profile --fit fit --parameter gain_feedback --out profile`
+    `residuum profile --fit fit --parameter shift_U0126_MEK --out profile`
 
     `residuum profile --fit fit --resume --out profile`
     """
