@@ -350,10 +350,12 @@ class PartialLoss:
 
         lower, upper = self.problem.lower[free], self.problem.upper[free]
         margin = 1e-9 * (upper - lower)
+        # the residuals of estimated sigmas hold a constant that dwarfs the loss
+        relative = self.tolerance * (1e-3 if self.problem.n_spreads else 1.0)
         least_squares(
             residuals, np.clip(start[free], lower + margin, upper - margin), bounds=(lower, upper), method="trf",
             jac=lambda part: self.jacobian(whole(part), free), x_scale="jac", max_nfev=100,
-            ftol=self.tolerance, xtol=self.tolerance, gtol=self.tolerance,
+            ftol=relative, xtol=self.tolerance, gtol=self.tolerance,
         )  # fmt: skip
         assert best is not None
         return best
