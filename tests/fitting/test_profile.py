@@ -274,4 +274,3 @@ def test_intervals_of_95_per_cent_cover_the_truth_in_90_to_99_of_100_data_sets(
     assert len(covered) == 200
     for share in np.mean(covered, axis=0):
         assert 0.90 <= share <= 0.99
-    print(np.mean(covered, axis=0))
