@@ -37,8 +37,8 @@ if TYPE_CHECKING:
         plot_bands,
         plot_data_bands,
         profile_likelihood,
-        randomised_posterior,
         read_problem,
+        refitted_posterior,
         sample_posterior,
         saved_point,
     )
@@ -79,7 +79,7 @@ _SIMULATOR = (
 
 _FITTING = (
     "Ensemble", "Fit", "Group", "Problem", "Profiles", "bands", "fit", "laplace_posterior", "leave_out",
-    "load_ensemble", "plot_bands", "plot_data_bands", "profile_likelihood", "randomised_posterior", "read_problem",
+    "load_ensemble", "plot_bands", "plot_data_bands", "profile_likelihood", "read_problem", "refitted_posterior",
     "sample_posterior", "saved_point",
 )  # fmt: skip
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ..simulator.errors import InputError, unknown_name
 from ..simulator.progress import progress_bar
+from .sampling import normal_root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -183,15 +184,9 @@ def _predicted(problem: Problem, theta: Float, group: Group, seed: int, max_eval
 
 
 def normal_draws(problem: Problem, theta: Float, n: int, generator: np.random.Generator) -> Float:
-    """Return points (n, n_free) from the normal approximation at the optimum, kept within the bounds.
-
-    The covariance is (J^T J + D)^-1, D the inverse variances of uniform distributions between the bounds.
-    """
-    jacobian = problem.jacobian(theta)
-    hessian = jacobian.T @ jacobian + np.diag(12.0 / (problem.upper - problem.lower) ** 2)
-    values, vectors = np.linalg.eigh(hessian)
-    root = vectors / np.sqrt(np.maximum(values, 1e-12 * values.max()))
-    return np.clip(theta + generator.standard_normal((n, problem.n_free)) @ root.T, problem.lower, problem.upper)
+    """Return points (n, n_free) from the normal approximation at the optimum, kept within the bounds."""
+    draws = generator.standard_normal((n, problem.n_free)) @ normal_root(problem, theta).T
+    return np.clip(theta + draws, problem.lower, problem.upper)
 
 
 def _with_noise(problem: Problem, predicted: Float, sigma: Float, generator: np.random.Generator) -> Float:
