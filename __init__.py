@@ -38,7 +38,9 @@ if TYPE_CHECKING:
         plot_data_bands,
         profile_likelihood,
         randomised_posterior,
+        read_midas,
         read_problem,
+        read_table,
         sample_posterior,
         saved_point,
     )
@@ -79,8 +81,8 @@ _SIMULATOR = (
 
 _FITTING = (
     "Ensemble", "Fit", "Group", "Problem", "Profiles", "bands", "fit", "laplace_posterior", "leave_out",
-    "load_ensemble", "plot_bands", "plot_data_bands", "profile_likelihood", "randomised_posterior", "read_problem",
-    "sample_posterior", "saved_point",
+    "load_ensemble", "plot_bands", "plot_data_bands", "profile_likelihood", "randomised_posterior", "read_midas",
+    "read_problem", "read_table", "sample_posterior", "saved_point",
 )  # fmt: skip
 
 __all__ = [
