@@ -37,7 +37,9 @@ if TYPE_CHECKING:
         plot_bands,
         plot_data_bands,
         profile_likelihood,
+        read_midas,
         read_problem,
+        read_table,
         refitted_posterior,
         sample_posterior,
         saved_point,
@@ -79,8 +81,8 @@ _SIMULATOR = (
 
 _FITTING = (
     "Ensemble", "Fit", "Group", "Problem", "Profiles", "bands", "fit", "laplace_posterior", "leave_out",
-    "load_ensemble", "plot_bands", "plot_data_bands", "profile_likelihood", "read_problem", "refitted_posterior",
-    "sample_posterior", "saved_point",
+    "load_ensemble", "plot_bands", "plot_data_bands", "profile_likelihood", "read_midas", "read_problem", "read_table",
+    "refitted_posterior", "sample_posterior", "saved_point",
 )  # fmt: skip
 
 __all__ = [

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .sampling import laplace_posterior, log_posterior, refitted_posterior, sample_posterior
     from .search import fit
     from .tables import Tables, read_tables
+    from .tidy import read_midas, read_table
     from .validation import Group, leave_out, without
 
 _HOME = {
@@ -34,6 +35,7 @@ _HOME = {
     "sample_posterior": "sampling",
     "fit": "search",
     "Tables": "tables", "read_tables": "tables",
+    "read_midas": "tidy", "read_table": "tidy",
     "Group": "validation", "leave_out": "validation", "without": "validation",
 }  # fmt: skip
 
