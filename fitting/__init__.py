@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .search import fit
     from .tables import Tables, read_tables
     from .tidy import read_midas, read_table
-    from .validation import Group, leave_out, without
+    from .validation import Group, leave_out, left_out_summary, without
 
 _HOME = {
     "Evaluation": "objective", "Problem": "objective", "read_problem": "objective",
@@ -36,7 +36,8 @@ _HOME = {
     "fit": "search",
     "Tables": "tables", "read_tables": "tables",
     "read_midas": "tidy", "read_table": "tidy",
-    "Group": "validation", "leave_out": "validation", "without": "validation",
+    "Group": "validation", "leave_out": "validation", "left_out_summary": "validation",
+    "without": "validation",
 }  # fmt: skip
 
 __all__ = sorted(_HOME)

@@ -418,7 +418,7 @@ def fit(
     ] = 1,
     progress: ProgressOption = None,
 ) -> None:
-    """Fit the lumped gains of the shipped model to published phospho-values (Ba/F3 FLT3-ITD lines).
+    """Fit gains, inputs and drug shifts of the shipped model to published phospho-values (Ba/F3 lines) and IC50s.
 
     Every start is kept as soon as it is finished: a stop, even kill -9, loses the running ones only. The same command
     with `--resume` goes on and ends, to the last digit, as if nothing had happened; it refuses, with the difference, if
@@ -657,6 +657,7 @@ def calibrate(
         aml_left_out,
         aml_problem,
         leave_out,
+        left_out_summary,
         plot_data_bands,
         refitted_posterior,
         saved_point,
@@ -677,7 +678,7 @@ def calibrate(
     _say(f"wrote {drawn.save(folder / 'ensemble.nc')}: {drawn.provenance['diagnostics']}")
     rows = leave_out(problem, theta, aml_left_out(), seed=seed, progress=shown)
     _say(f"wrote {write_whole(folder / 'left_out.csv', lambda part: rows.to_csv(part, index=False))}")
-    sections.append(calibration.left_out_section(folder, rows))
+    sections.append(calibration.left_out_section(folder, rows, left_out_summary(rows)))
     bands_path = plots.save(plot_data_bands(drawn, problem).flat[0].figure, folder / "bands.png")
     sections.append(calibration.ensemble_section(bands_path, drawn))
     prior = type(drawn).from_prior(problem, checked, seed)
