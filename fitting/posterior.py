@@ -122,7 +122,7 @@ class Ensemble:
         """
         if problem.inner is not None:
             raise InputError(
-                "parameters that are solved for keep no spread of their own in an ensemble; make the problem without inner"
+                "parameters that are solved for keep no spread in an ensemble; make the problem without inner"
             )
         points = np.array(thetas, float)
         if points.ndim != 2 or points.shape[1] != problem.n_free or not len(points):
