@@ -82,8 +82,8 @@ _SIMULATOR = (
 
 _FITTING = (
     "Ensemble", "Fit", "Group", "Problem", "Profiles", "bands", "fit", "laplace_posterior", "leave_out",
-    "left_out_summary", "load_ensemble", "plot_bands", "plot_data_bands", "profile_likelihood", "read_midas", "read_problem", "read_table",
-    "refitted_posterior", "sample_posterior", "saved_point",
+    "left_out_summary", "load_ensemble", "plot_bands", "plot_data_bands", "profile_likelihood", "read_midas",
+    "read_problem", "read_table", "refitted_posterior", "sample_posterior", "saved_point",
 )  # fmt: skip
 
 __all__ = [
