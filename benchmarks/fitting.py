@@ -263,8 +263,7 @@ def search(problem: Problem, starts: int, costs: Costs, limit: int, say: Callabl
         f"{points:.0f} objectives and {jacobians:.0f} Jacobians; "
         f"{int(done.starts['converged'].sum())} of the starts converged, lowest loss {done.loss:.4g}. "
         + ("" if starts == 50 else "All other numbers are extrapolated: 50 starts from these, the other ways from the "
-           "same numbers of objectives and Jacobians at the costs above. A start that goes on until it converges takes "
-           "more: the ratios are what this shows."), "",
+           "same numbers of objectives and Jacobians at the costs above."), "",
         "| how | CPU s, 50 starts | over exact |", "|---|---|---|",
         f"| exact gradients, our engine{'' if starts == 50 else ' (extrapolated)'} | {scale * seconds:.3g} | 1 |",
         *(f"| {how} (extrapolated) | {scale * t:.3g} | {t / seconds:.3g} |" for how, t in (
