@@ -33,12 +33,15 @@ if TYPE_CHECKING:
         fit,
         laplace_posterior,
         leave_out,
+        left_out_summary,
         load_ensemble,
         plot_bands,
         plot_data_bands,
         profile_likelihood,
-        randomised_posterior,
+        read_midas,
         read_problem,
+        read_table,
+        refitted_posterior,
         sample_posterior,
         saved_point,
     )
@@ -79,8 +82,8 @@ _SIMULATOR = (
 
 _FITTING = (
     "Ensemble", "Fit", "Group", "Problem", "Profiles", "bands", "fit", "laplace_posterior", "leave_out",
-    "load_ensemble", "plot_bands", "plot_data_bands", "profile_likelihood", "randomised_posterior", "read_problem",
-    "sample_posterior", "saved_point",
+    "left_out_summary", "load_ensemble", "plot_bands", "plot_data_bands", "profile_likelihood", "read_midas",
+    "read_problem", "read_table", "refitted_posterior", "sample_posterior", "saved_point",
 )  # fmt: skip
 
 __all__ = [
@@ -416,7 +419,7 @@ def aml_ensemble() -> Ensemble:
 def aml_left_out() -> tuple[Group, ...]:
     """Return the groups by which `aml_problem` is validated: both inhibitors together, each inhibitor, each line.
 
-    Null models: copies of the TKI row, of the better single agent by read-out, and Bliss for the combination (which
+    Null models: copies of the TKI row and of the MEK inhibitor row, and Bliss of raw values, for the combination (which
     never enters a fit); the control for an inhibitor left out; the same row of the other line for a line left out.
     """
     from .fitting import Group

@@ -52,23 +52,29 @@ NOTES = f"""- *Equal error*: E = max over species and output times of |y - refer
   parameters are numbers for them. All tools store all species at 51 times."""
 
 
-def _head(command: str, seconds: float) -> list[str]:
-    versions = []
+def versions() -> list[str]:
+    """Return each tool with its version."""
+    found = []
     for name in VERSIONS:
         try:
-            versions.append(f"{name} {importlib.metadata.version(name)}")
+            found.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
-            versions.append(f"{name} absent")
+            found.append(f"{name} absent")
+    return found
+
+
+def _head(command: str, seconds: float) -> list[str]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return [
-        f"`{command}`, {datetime.date.today().isoformat()}, {seconds / 60:.0f} min.\n{_processor()}, {cores} cores, "
-        f"{platform.system()}, Python {platform.python_version()}.\n{', '.join(versions)}.",
+        f"`{command}`, {datetime.date.today().isoformat()}, {seconds / 60:.0f} min.\n{processor()}, {cores} cores, "
+        f"{platform.system()}, Python {platform.python_version()}.\n{', '.join(versions())}.",
         "One thread each; CPU time in ms per trajectory, medians of repeats in which the tools take turns. A ratio is "
         "the tool's time over residuum's: above 1, residuum is faster.",
     ]
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return what the machine computes with."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

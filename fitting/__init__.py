@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from .plots import plot_bands, plot_data_bands, plot_fit, plot_parameters, plot_profiles, plot_waterfall
     from .posterior import Ensemble, bands, load_ensemble
     from .profile import Profile, Profiles, profile_likelihood, saved_point
-    from .randomised import randomised_posterior
     from .result import Fit
-    from .sampling import laplace_posterior, log_posterior, sample_posterior
+    from .sampling import laplace_posterior, log_posterior, refitted_posterior, sample_posterior
     from .search import fit
     from .tables import Tables, read_tables
-    from .validation import Group, leave_out, without
+    from .tidy import read_midas, read_table
+    from .validation import Group, leave_out, left_out_summary, without
 
 _HOME = {
     "Evaluation": "objective", "Problem": "objective", "read_problem": "objective",
@@ -30,12 +30,14 @@ _HOME = {
     "plot_profiles": "plots", "plot_waterfall": "plots",
     "Ensemble": "posterior", "bands": "posterior", "load_ensemble": "posterior",
     "Profile": "profile", "Profiles": "profile", "profile_likelihood": "profile", "saved_point": "profile",
-    "randomised_posterior": "randomised",
     "Fit": "result",
-    "laplace_posterior": "sampling", "log_posterior": "sampling", "sample_posterior": "sampling",
+    "laplace_posterior": "sampling", "log_posterior": "sampling", "refitted_posterior": "sampling",
+    "sample_posterior": "sampling",
     "fit": "search",
     "Tables": "tables", "read_tables": "tables",
-    "Group": "validation", "leave_out": "validation", "without": "validation",
+    "read_midas": "tidy", "read_table": "tidy",
+    "Group": "validation", "leave_out": "validation", "left_out_summary": "validation",
+    "without": "validation",
 }  # fmt: skip
 
 __all__ = sorted(_HOME)

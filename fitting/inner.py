@@ -70,7 +70,8 @@ class Inner:
             at = np.concatenate([at for at, _ in mine]) if mine else np.zeros(0, np.intp)
             apart = all(np.isin(own, at).all() or not np.isin(own, at).any() for own, _ in self._systems)
             alone = all(_is_factor(formula, name) and not {*self._sigmas} & {*formula.names} for _, formula in mine)
-            if len(at) and quadratic[at].all() and apart and alone and name not in {*linear, *scales}:
+            elsewhere = any(name in formula.names for _, formula in formulas)
+            if len(at) and quadratic[at].all() and apart and alone and not elsewhere:
                 self._sigmas[name] = np.sort(at)
         self.names = (*linear, *scales, *self._sigmas)
 

@@ -120,6 +120,10 @@ class Ensemble:
 
         Raises InputError for points of another shape or that are not finite.
         """
+        if problem.inner is not None:
+            raise InputError(
+                "parameters that are solved for keep no spread in an ensemble; make the problem without inner"
+            )
         points = np.array(thetas, float)
         if points.ndim != 2 or points.shape[1] != problem.n_free or not len(points):
             raise InputError(f"points have shape {points.shape}, expected (n_members, {problem.n_free})")

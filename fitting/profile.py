@@ -323,8 +323,11 @@ class PartialLoss:
         """Return the derivatives (n_residuals, n_columns) of the residuals that count."""
         return self._kept(self.problem.jacobian(theta, columns=columns))
 
-    def minimum(self, start: Float, free: npt.NDArray[np.intp]) -> _Point:
-        """Return the best point with the parameters numbered `free` fitted within their bounds, the others as given."""
+    def minimum(self, start: Float, free: npt.NDArray[np.intp], added: Float | float = 0.0) -> _Point:
+        """Return the best point with the parameters numbered `free` fitted within their bounds, the others as given.
+
+        `added` (n_residuals,) is put on top of the residuals.
+        """
         from scipy.optimize import least_squares
 
         if not len(free):
@@ -339,7 +342,7 @@ class PartialLoss:
         def residuals(part: Float) -> Float:
             nonlocal best
             evaluation = self.problem.evaluate(whole(part))
-            kept = self._kept(evaluation.residuals)
+            kept = self._kept(evaluation.residuals) + added
             here = _Point(whole(part), 0.5 * float(kept @ kept), evaluation.failed)
             if best is None or (here.failed, here.loss) < (best.failed, best.loss):
                 best = here
@@ -347,10 +350,12 @@ class PartialLoss:
 
         lower, upper = self.problem.lower[free], self.problem.upper[free]
         margin = 1e-9 * (upper - lower)
+        # the residuals of estimated sigmas hold a constant that dwarfs the loss
+        relative = self.tolerance * (1e-3 if self.problem.n_spreads else 1.0)
         least_squares(
             residuals, np.clip(start[free], lower + margin, upper - margin), bounds=(lower, upper), method="trf",
             jac=lambda part: self.jacobian(whole(part), free), x_scale="jac", max_nfev=100,
-            ftol=self.tolerance, xtol=self.tolerance, gtol=self.tolerance,
+            ftol=relative, xtol=self.tolerance, gtol=self.tolerance,
         )  # fmt: skip
         assert best is not None
         return best

@@ -1,9 +1,11 @@
 """A problem and its optimum in; parameter sets drawn from the posterior, with diagnostics in words, out.
 
-Two ways. `sample_posterior` walks: the affine-invariant ensemble sampler of Goodman and Weare (2010) in emcee (extra
+Three ways. `sample_posterior` walks: the affine-invariant ensemble sampler of Goodman and Weare (2010) in emcee (extra
 `fit`), with moves by differential evolution (ter Braak 2006); it needs thousands of evaluations and assumes nothing.
-`laplace_posterior` needs nothing but the optimum: draws from the normal distribution with the Gauss-Newton Hessian,
-weighted by how far off that is at each draw. Both see the density over the search scale, exp(-loss), within bounds.
+`refitted_posterior` fits anew to data and priors with noise of their own added; one fit per member, which is what a
+problem of many parameters can afford. `laplace_posterior` needs nothing but the optimum: draws from the normal
+distribution with the Gauss-Newton Hessian, weighted by how far off that is at each draw. All see the density over the
+search scale, exp(-loss), within bounds.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 Float = npt.NDArray[np.float64]
 
-SCHEMA = "residuum-walk-1"
+SCHEMA = "residuum-draws-1"
 LENGTHS = 50
 """Autocorrelation times that a chain must last for its estimates to be trusted (emcee's rule)."""
 FORGOTTEN = 5
@@ -213,7 +215,7 @@ def _first_walkers(problem: Problem, start: Float, walkers: int, random: Any) ->
 
     Raises InputError if hardly any such point is found.
     """
-    root = _root(problem, start)
+    root = normal_root(problem, start)
     found: list[Float] = []
     for shrink in (1.0, 1.0, 0.5, 0.25, 0.1, 0.01):
         points = start + shrink * random.standard_normal((2 * walkers, problem.n_free)) @ root.T
@@ -242,37 +244,144 @@ def _diagnose(chain: Float) -> Diagnostics:
 
 
 def _write_walk(path: Path, identity: dict[str, str], chain: Float, losses: Float, state: Any) -> None:
-    arrays: dict[str, Any] = {
-        "schema": SCHEMA, "chain": chain, "losses": losses, "keys": state[1], "place": np.array(state[2:4]),
-        "cached": state[4], **identity,
-    }  # fmt: skip
+    arrays = {"chain": chain, "losses": losses, "keys": state[1], "place": np.array(state[2:4]), "cached": state[4]}
+    _write_arrays(path, identity, arrays)
+
+
+def _read_walk(path: Path, identity: dict[str, str]) -> tuple[Float, Float, Any]:
+    chain, losses, keys, place, cached = _read_arrays(path, identity, ("chain", "losses", "keys", "place", "cached"))
+    return chain, losses, ("MT19937", keys, int(place[0]), int(place[1]), float(cached))
+
+
+def _write_arrays(path: Path, identity: dict[str, str], arrays: dict[str, Any]) -> None:
+    """Write arrays and what they belong to, whole or not at all."""
+    content: dict[str, Any] = {"schema": SCHEMA, **arrays, **identity}
 
     def write(part: Path) -> None:
         with part.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **content)
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, write)
 
 
-def _read_walk(path: Path, identity: dict[str, str]) -> tuple[Float, Float, Any]:
+def _read_arrays(path: Path, identity: dict[str, str], names: Sequence[str]) -> list[Any]:
+    """Return the arrays of a file that `_write_arrays` wrote; raises InputError if it belongs to something else."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             kept = {name: file[name] for name in file.files}
         schema = str(kept["schema"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is no checkpoint of a chain ({error}); remove it to begin anew") from None
+        raise InputError(f"{path} is no checkpoint of draws ({error}); remove it to begin anew") from None
     if schema != SCHEMA:
         raise InputError(f"{path} has the format {schema!r}, this version reads {SCHEMA!r}; begin anew")
     for what, now in identity.items():
         if str(kept.get(what)) != now:
             told = "another start" if what == "start" else f"{what} {kept.get(what)}, now it is {now}"
             raise InputError(f"{path} was made with {told}; go on with the same, or give another checkpoint")
-    try:
-        state = ("MT19937", kept["keys"], int(kept["place"][0]), int(kept["place"][1]), float(kept["cached"]))
-        return kept["chain"], kept["losses"], state
-    except (KeyError, ValueError, IndexError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error}); remove it to begin anew") from None
+    if missing := [name for name in names if name not in kept]:
+        raise InputError(f"{path} is no checkpoint of this method: it lacks {missing[0]}; begin anew")
+    return [kept[name] for name in names]
+
+
+# ---- fitting anew -----------------------------------------------------------------------------------------------
+
+
+def refitted_posterior(
+    problem: Problem,
+    theta: npt.ArrayLike | None = None,
+    *,
+    members: int = 100,
+    seed: int = 0,
+    tolerance: float = 1e-4,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> Ensemble:
+    """Return members each of which is the best fit to data and priors with noise of their own added.
+
+    Parameters
+    ----------
+    problem
+        Data, experiments and parameters.
+    theta : (n_free,)
+        A point near the optimum, on the search scale (`Fit.theta`); the nominal point if None. It is improved first.
+    members
+        Number of fits.
+    seed
+        Of the noise; every member has a stream of its own, so that member 3 is the same whatever their number.
+    tolerance
+        Relative change of loss, point and gradient below which a fit has converged.
+    checkpoint
+        File that keeps every finished member.
+    resume
+        Take the members in `checkpoint`, and fit those that are missing.
+    progress
+        Show a bar on standard error.
+
+    Returns
+    -------
+    Ensemble
+        Equal weights; members at which runs fail are left out and counted in `provenance["diagnostics"]`. Ctrl-C
+        returns the members so far.
+
+    Raises
+    ------
+    InputError
+        For settings out of range, where no member is left, or for a checkpoint of something else.
+
+    Notes
+    -----
+    Residuals r(theta) + e with e standard normal are minimised (randomised maximum likelihood: Oliver, He and Reynolds
+    1996; Bardsley et al. 2014). These are draws from the posterior where predictions are linear in theta and noise and
+    priors normal; elsewhere they are an approximation without weights. Each fit starts from a draw of the normal
+    approximation, so that what neither data nor priors see keeps its spread.
+    """
+    if members < 1:
+        raise InputError(f"members is {members}, expected at least 1")
+    if not 0 < tolerance < 1:
+        raise InputError(f"the tolerance is {tolerance}, expected a small positive number such as 1e-4")
+    if resume and checkpoint is None:
+        raise InputError("resume needs the checkpoint file of the run to go on with; give checkpoint")
+    start = starting_point(problem, theta)
+    path = None if checkpoint is None else Path(checkpoint)
+    identity = {"model_hash": problem.compiled.hash, "data_hash": problem.tables.hash, "seed": str(seed),
+                "tolerance": str(tolerance), "start": start.tobytes().hex()}  # fmt: skip
+    points = np.empty((0, problem.n_free))
+    losses = np.empty(0)
+    if resume and path is not None and path.exists():
+        points, losses = _read_arrays(path, identity, ("points", "losses"))
+    everything, whole = np.arange(problem.n_free), PartialLoss(problem, True, tolerance)
+    stopped = False
+    with progress_bar(members, "members", shown=progress) as advance:
+        try:
+            optimum = _optimum(problem, start)
+            root, n_residuals = normal_root(problem, optimum), len(problem.residuals(optimum))
+            streams = np.random.SeedSequence(seed).spawn(members)
+            for i in range(len(points), members):
+                advance(i)
+                generator = np.random.default_rng(streams[i])
+                first = optimum + root @ generator.standard_normal(problem.n_free)
+                first = np.clip(first, problem.lower, problem.upper)
+                found = whole.minimum(first, everything, generator.standard_normal(n_residuals))
+                loss = np.inf if found.failed else problem.loss(found.theta)
+                points, losses = np.vstack([points, found.theta]), np.append(losses, loss)
+                if path is not None:
+                    _write_arrays(path, identity, {"points": points, "losses": losses})
+        except KeyboardInterrupt:
+            stopped = True
+            print("refitting: stopped by the user; the members so far are given", file=sys.stderr)
+    good = np.isfinite(losses[:members])
+    if not good.any():
+        if stopped:
+            raise KeyboardInterrupt
+        raise InputError("simulations fail at all members; give a theta at which they do not")
+    told = f"{len(good)} fits to data and priors with noise added, {np.count_nonzero(~good)} left out because runs fail"
+    told += "; exact only where predictions are linear in the parameters"
+    return Ensemble.from_points(
+        problem, points[:members][good], method="refit", seed=seed, tolerance=tolerance,
+        diagnostics=f"stopped by the user; {told}" if stopped else told, loss=losses[:members][good].tolist(),
+    )  # fmt: skip
 
 
 # ---- the normal approximation -----------------------------------------------------------------------------------
@@ -319,7 +428,7 @@ def laplace_posterior(
     start = starting_point(problem, theta)
     if not optimum:
         start = _optimum(problem, start)
-    root = _root(problem, start)
+    root = normal_root(problem, start)
     normal = np.random.default_rng(seed).standard_normal((members, problem.n_free))
     points = start + normal @ root.T
     value = np.concatenate(
@@ -348,7 +457,7 @@ def _optimum(problem: Problem, start: Float) -> Float:
     return PartialLoss(problem, True, 1e-5).minimum(start, np.arange(problem.n_free)).theta
 
 
-def _root(problem: Problem, theta: Float) -> Float:
+def normal_root(problem: Problem, theta: Float) -> Float:
     """Return R (n_free, n_free) with R R^T the covariance of the normal approximation at `theta`."""
     jacobian = problem.jacobian(theta)
     hessian = jacobian.T @ jacobian + np.diag(12.0 / (problem.upper - problem.lower) ** 2)

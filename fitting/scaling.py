@@ -145,12 +145,8 @@ class Scaling:
         return np.clip(np.where(self._informative, informed, uniform), self.lower, self.upper)
 
     def draw(self, generator: np.random.Generator) -> Float:
-        """Return one point (n_free,) drawn from the priors, kept within the bounds."""
-        uniform = self.lower + generator.random(len(self.names)) * (self.upper - self.lower)
-        with np.errstate(invalid="ignore"):
-            drawn = self.to_search(np.where(self._informative, self.prior_centre(), 1.0))
-            drawn = drawn + self.prior_spread() * generator.standard_normal(len(self.names))
-        return np.clip(np.where(self._informative, drawn, uniform), self.lower, self.upper)
+        """Return one point (n_free,) drawn from the priors, cut off at the bounds."""
+        return self.at_quantiles(generator.random(len(self.names)))
 
 
 def joint_draws(mean: npt.ArrayLike, covariance: npt.ArrayLike, n: int, generator: np.random.Generator) -> Float:

@@ -24,7 +24,7 @@ import hashlib
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +104,8 @@ class Table:
     frame: pd.DataFrame
     places: tuple[tuple[str, int], ...] = ()
     """(file, line) of each row, where the rows are not simply the lines of `file` below the header."""
+    called: Mapping[str, str] = field(default_factory=dict)
+    """Column -> what it is called in the file that it was made from, where that differs."""
 
     def with_frame(self, frame: pd.DataFrame) -> Table:
         """Return the table with other cells in the same rows, or more rows below them."""
@@ -122,7 +124,7 @@ class Table:
     def error(self, row: int, column: str, message: str) -> InputError:
         """Return the error for the cell `column` of data row `row` (see `line`)."""
         file = self.places[row][0] if row < len(self.places) else self.file
-        return InputError(f"{file}, line {self.line(row)}, column {column}: {message}")
+        return InputError(f"{file}, line {self.line(row)}, column {self.called.get(column, column)}: {message}")
 
     def unknown(self, row: int, column: str, kind: str, given: str, known: Collection[str]) -> InputError:
         """Return the error for an unknown name in a cell, with the nearest known name."""

@@ -7,6 +7,7 @@ optimum, noise of the row added). Beside them stand null models: the measured va
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from ..simulator.errors import InputError, unknown_name
 from ..simulator.progress import progress_bar
+from .sampling import normal_root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +69,8 @@ def without(problem: Problem, experiments: Collection[str]) -> Problem:
     measurements = problem.tables.measurements
     frame = measurements.frame.copy()
     frame.loc[frame["experimentId"].isin(list(experiments)), "role"] = "validation"
-    tables = replace(problem.tables, measurements=replace(measurements, frame=frame))
+    digest = hashlib.sha256("\n".join([problem.tables.hash, "without", *sorted(experiments)]).encode()).hexdigest()
+    tables = replace(problem.tables, measurements=replace(measurements, frame=frame), hash=digest)
     resolve, options, threads, inner = problem._settings
     return Problem(problem.compiled, tables, resolve=resolve, options=options, threads=threads, inner=inner)
 
@@ -100,12 +103,22 @@ def leave_out(
     -------
     DataFrame
         `left_out`, `observable`, `experiment`, `time`, `measured`, `predicted` (median), `lower`, `upper`, `covered`
-        (measured within), `fold` (predicted over measured), and `<null>`, `fold_<null>` for each null model.
+        (measured within), `fold` (predicted over measured), `failed` (share of draws without a prediction: intervals
+        are of the others), and `<null>`, `fold_<null>` for each null model.
+
+    Raises
+    ------
+    InputError
+        Without a group; for noise other than normal or log-normal, and for censored rows.
+    UnknownNameError
+        For an experiment that the problem does not have.
     """
     import pandas as pd
 
     if not groups:
         raise InputError("no group was given; name at least one to leave out")
+    if not problem.observation.quadratic.all():
+        raise InputError("leave_out knows normal and log-normal noise without censoring; a row has other noise")
     parts = []
     with progress_bar(len(groups), "left out", shown=progress) as advance:
         for done, group in enumerate(groups, start=1):
@@ -115,7 +128,7 @@ def leave_out(
     return pd.concat(parts, ignore_index=True)
 
 
-def summary(rows: pd.DataFrame) -> pd.DataFrame:
+def left_out_summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Return, per group, rows, share covered, median fold error of the model and of each null model.
 
     A fold error is exp(|ln(predicted / measured)|): 1 is exact, whichever side it lies on.
@@ -159,7 +172,8 @@ def _predicted(problem: Problem, theta: Float, group: Group, seed: int, max_eval
     frame = problem.tables.measurements.frame
     rows = np.flatnonzero(frame["experimentId"].isin(group.experiments))
     with np.errstate(all="ignore"):
-        lower, median, upper = np.nanquantile(shown[:, rows], (INTERVAL[0], 0.5, INTERVAL[1]), axis=0)
+        lower, upper = np.nanquantile(shown[:, rows], INTERVAL, axis=0)
+        median = np.nanmedian(predicted[:, rows], axis=0)
     measured = problem.measured[rows]
     table = pd.DataFrame(
         {
@@ -173,6 +187,7 @@ def _predicted(problem: Problem, theta: Float, group: Group, seed: int, max_eval
             "upper": upper,
             "covered": (lower <= measured) & (measured <= upper),
             "fold": median / measured,
+            "failed": np.mean(~np.isfinite(predicted[:, rows]), axis=0),
         }
     )
     for null, taken in group.nulls.items():
@@ -183,15 +198,9 @@ def _predicted(problem: Problem, theta: Float, group: Group, seed: int, max_eval
 
 
 def normal_draws(problem: Problem, theta: Float, n: int, generator: np.random.Generator) -> Float:
-    """Return points (n, n_free) from the normal approximation at the optimum, kept within the bounds.
-
-    The covariance is (J^T J + D)^-1, D the inverse variances of uniform distributions between the bounds.
-    """
-    jacobian = problem.jacobian(theta)
-    hessian = jacobian.T @ jacobian + np.diag(12.0 / (problem.upper - problem.lower) ** 2)
-    values, vectors = np.linalg.eigh(hessian)
-    root = vectors / np.sqrt(np.maximum(values, 1e-12 * values.max()))
-    return np.clip(theta + generator.standard_normal((n, problem.n_free)) @ root.T, problem.lower, problem.upper)
+    """Return points (n, n_free) from the normal approximation at the optimum, kept within the bounds."""
+    draws = generator.standard_normal((n, problem.n_free)) @ normal_root(problem, theta).T
+    return np.clip(theta + draws, problem.lower, problem.upper)
 
 
 def _with_noise(problem: Problem, predicted: Float, sigma: Float, generator: np.random.Generator) -> Float:

@@ -14,40 +14,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def left_out_section(folder: Path, rows: pd.DataFrame) -> Section:
+def left_out_section(folder: Path, rows: pd.DataFrame, summary: pd.DataFrame) -> Section:
     """Return what a fit without each group predicts of it, beside the null models, with a figure in `folder`."""
     from . import plots
 
-    table = _summary(rows)
+    headings = {"left_out": "left out", "covered": "covered (share)", "fold_model": "model, median fold error"}
+    headings |= {c: f"{c.removeprefix('fold_')}, median fold error" for c in summary if c not in (*headings, "rows")}
+    table = summary.rename(columns=headings)
     path = plots.save(_left_out_figure(rows), folder / "left_out.png")
     words = [
         "Each group was taken out, the rest fitted again, and the group predicted. Covered: share of rows within the "
         "90 % interval (parameters in the normal approximation, noise added). Median fold error: 1 is exact. The "
         "combination never enters a fit; its rows lie near the assay floor, so that copying a single agent predicts "
-        "them too.",
+        "them too. Bliss is of raw values, floor included, which makes it worse than it is above the floor.",
     ]
     return Section("Left out and predicted", words, [("Measured against predicted, rows left out.", path)],
                    [("Per group", table)])  # fmt: skip
-
-
-def _summary(rows: pd.DataFrame) -> pd.DataFrame:
-    import pandas as pd
-
-    lines = []
-    nulls = [column.removeprefix("fold_") for column in rows if column.startswith("fold_")]
-    for name, part in rows.groupby("left_out", sort=False):
-        line: dict[str, Any] = {"left out": name, "rows": len(part), "covered": f"{part['covered'].mean():.0%}"}
-        line["model, median fold error"] = _median_fold(part["fold"])
-        said = {null: _median_fold(part[f"fold_{null}"]) for null in nulls}
-        line["null models, median fold error"] = ", ".join(f"{null} {fold}" for null, fold in said.items() if fold)
-        lines.append(line)
-    return pd.DataFrame(lines)
-
-
-def _median_fold(fold: pd.Series) -> str:
-    known = fold.to_numpy(float)
-    known = known[np.isfinite(known) & (known > 0)]
-    return f"{np.exp(np.median(np.abs(np.log(known)))):.2f}" if len(known) else ""
 
 
 def _left_out_figure(rows: pd.DataFrame) -> Any:

@@ -418,7 +418,7 @@ def fit(
     ] = 1,
     progress: ProgressOption = None,
 ) -> None:
-    """Fit the lumped gains of the shipped model to published phospho-values (Ba/F3 FLT3-ITD lines).
+    """Fit gains, inputs and drug shifts of the shipped model to published phospho-values (Ba/F3 lines) and IC50s.
 
     Every start is kept as soon as it is finished: a stop, even kill -9, loses the running ones only. The same command
     with `--resume` goes on and ends, to the last digit, as if nothing had happened; it refuses, with the difference, if
@@ -471,7 +471,7 @@ def profile(
     misfit says no; the verdict is a line of words. Minutes per parameter; each finished one is kept, and `--resume`
     goes on after a stop. For example
 
-    `residuum profile --fit fit --parameter gain_feedback --out profile`
+    `residuum profile --fit fit --parameter shift_U0126_MEK --out profile`
 
     `residuum profile --fit fit --resume --out profile`
     """
@@ -499,6 +499,7 @@ class Draws(StrEnum):
     """Where `residuum sample` takes members from."""
 
     walk = "walk"
+    refit = "refit"
     laplace = "laplace"
     prior = "prior"
 
@@ -511,10 +512,10 @@ def sample(
     method: Annotated[
         Draws,
         typer.Option(
-            help="walk: an ensemble of walkers, which needs `pip install 'residuum[fit]'`; laplace: the normal "
-            "approximation, weighted; prior: no data."
+            help="refit: one fit per member, to data and priors with noise added; walk: an ensemble of walkers, which "
+            "needs `pip install 'residuum[fit]'` and days; laplace: the normal approximation, weighted; prior: no data."
         ),
-    ] = Draws.walk,
+    ] = Draws.refit,
     steps: Annotated[int, typer.Option(metavar="N", help="Limit on the steps of each walker.", min=1)] = 5000,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of all draws.", min=0)] = 0,
     resume: ResumeOption = False,
@@ -522,17 +523,17 @@ def sample(
 ) -> None:
     """Draw parameter sets of the shipped problem from the posterior, for `residuum predict`.
 
-    The last line says whether the draws can be trusted. For example
+    The last line says what the draws are worth. What is done is kept, and `--resume` goes on after a stop. For example
 
     `residuum sample --fit fit --members 200 --seed 1 --out ensemble.nc`
 
     `residuum sample --method laplace --fit fit --out rough.nc`
     """
-    from .. import Ensemble, aml_problem, laplace_posterior, sample_posterior, saved_point
+    from .. import Ensemble, aml_problem, laplace_posterior, refitted_posterior, sample_posterior, saved_point
 
     path = read_file(out, "--out", (".nc",))
-    if resume and method != Draws.walk:
-        raise InputError("--resume goes on with a chain: it belongs to --method walk")
+    if resume and method in (Draws.laplace, Draws.prior):
+        raise InputError("--resume belongs to the methods that take long: --method refit or walk")
     problem = aml_problem()
     theta = None if fit is None else saved_point(problem, fit)
     kept = path.with_suffix(".checkpoint.npz")
@@ -540,18 +541,21 @@ def sample(
         ensemble = Ensemble.from_prior(problem, members, seed)
     elif method == Draws.laplace:
         ensemble = laplace_posterior(problem, theta, members=members, seed=seed)
+    elif method == Draws.refit:
+        ensemble = refitted_posterior(problem, theta, members=members, seed=seed, checkpoint=kept, resume=resume,
+                                      progress=_shown(progress))  # fmt: skip
     else:
         ensemble = sample_posterior(problem, theta, members=members, max_steps=steps, seed=seed, checkpoint=kept,
                                     resume=resume, progress=_shown(progress))  # fmt: skip
     told = str(ensemble.provenance.get("diagnostics", "drawn from the priors: no data"))
     if told.startswith("stopped"):
-        _say(f"{told}; the chain is kept in {kept}; go on with --resume")
+        _say(f"{told}; kept in {kept}; go on with --resume")
         raise typer.Exit(INTERRUPTED)
     _say(f"wrote {ensemble.save(path)}")
-    if told.startswith("long enough"):
-        kept.unlink(missing_ok=True)
-    elif method == Draws.walk:
+    if method == Draws.walk and told.startswith("too short"):
         told += f"; the chain is kept in {kept}: go on with --resume and more --steps"
+    else:
+        kept.unlink(missing_ok=True)
     _say(told)
 
 
@@ -653,9 +657,9 @@ def calibrate(
         aml_left_out,
         aml_problem,
         leave_out,
-        load_ensemble,
+        left_out_summary,
         plot_data_bands,
-        randomised_posterior,
+        refitted_posterior,
         saved_point,
     )
     from . import calibration, plots
@@ -666,15 +670,15 @@ def calibrate(
                          resume=resume, processes=processes)  # fmt: skip
     problem = aml_problem()
     theta = saved_point(problem, folder)
-    kept = folder / "ensemble.nc"
-    if resume and kept.exists():
-        drawn = load_ensemble(kept)
-    else:
-        drawn = randomised_posterior(problem, theta, members=members, seed=seed, progress=shown)
-        _say(f"wrote {drawn.save(kept)}: {drawn.provenance['diagnostics']}")
+    drawn = refitted_posterior(problem, theta, members=members, seed=seed, progress=shown,
+                               checkpoint=folder / "members.json", resume=resume)  # fmt: skip
+    if drawn.provenance["diagnostics"].startswith("stopped"):
+        _say(f"stopped; go on by the same command with --resume ({folder / 'members.json'} holds what is finished)")
+        raise typer.Exit(INTERRUPTED)
+    _say(f"wrote {drawn.save(folder / 'ensemble.nc')}: {drawn.provenance['diagnostics']}")
     rows = leave_out(problem, theta, aml_left_out(), seed=seed, progress=shown)
     _say(f"wrote {write_whole(folder / 'left_out.csv', lambda part: rows.to_csv(part, index=False))}")
-    sections.append(calibration.left_out_section(folder, rows))
+    sections.append(calibration.left_out_section(folder, rows, left_out_summary(rows)))
     bands_path = plots.save(plot_data_bands(drawn, problem).flat[0].figure, folder / "bands.png")
     sections.append(calibration.ensemble_section(bands_path, drawn))
     prior = type(drawn).from_prior(problem, checked, seed)

@@ -51,6 +51,12 @@ def model() -> CompiledModel:
     return compile_model(parse_net(NET, "switch"))
 
 
+@pytest.fixture(name="exact")
+def closed_form() -> Callable[[float, float, float, float], float]:
+    """Return `exact`."""
+    return exact
+
+
 def exact(gain: float, dose: float, time: float, kd: float) -> float:
     """Return pX at `time` after the inhibitor came on to the steady state without it: the closed form, in nM."""
     kf, kr, total = 0.02 * gain, 0.01, 100.0

@@ -56,6 +56,25 @@ def test_priors_are_left_out_or_kept(linear: Callable) -> None:
     assert done.table["value"].to_numpy() == pytest.approx(mean, abs=1e-4)
 
 
+def test_an_estimated_sigma_has_the_profile_of_its_likelihood(make: Callable) -> None:
+    from scipy.optimize import brentq
+
+    frames = linear_frames(DESIGN, MEASURED, sd=0.2, priors={0: (1.0, 0.1)})
+    changed = {"lowerBound": 0.01, "upperBound": 5.0, "estimate": "true", "parameterScale": "log10"}
+    frames["parameters"].loc[4, list(changed)] = list(changed.values())
+    row = profile_likelihood(make(frames), parameters=["noise"], prior=False, progress=False).table.iloc[0]
+    best = analytic(DESIGN, MEASURED, np.full(12, 1.0))[0]
+    squares = float(np.sum((MEASURED - DESIGN @ best) ** 2))
+    sigma = np.sqrt(squares / 12)
+
+    def excess(s: float) -> float:
+        return 2 * 12 * np.log(s / sigma) + squares * (s**-2 - sigma**-2) - Z**2
+
+    assert row["value"] == pytest.approx(sigma, rel=1e-3)
+    assert row["lower"] == pytest.approx(brentq(excess, sigma / 10, sigma), rel=1e-3)
+    assert row["upper"] == pytest.approx(brentq(excess, sigma, sigma * 10), rel=1e-3)
+
+
 def test_a_start_far_from_the_optimum_changes_nothing(linear: Callable) -> None:
     near, far = (profile_likelihood(linear(), at, progress=False).table for at in (np.zeros(4), np.full(4, 40.0)))
     assert near["lower"].to_numpy() == pytest.approx(far["lower"].to_numpy(), abs=1e-4)
@@ -255,4 +274,3 @@ def test_intervals_of_95_per_cent_cover_the_truth_in_90_to_99_of_100_data_sets(
     assert len(covered) == 200
     for share in np.mean(covered, axis=0):
         assert 0.90 <= share <= 0.99
-    print(np.mean(covered, axis=0))

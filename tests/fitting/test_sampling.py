@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from helpers import linear_frames
 
-from residuum.fitting import Ensemble, laplace_posterior, log_posterior, randomised_posterior, sample_posterior
+from residuum.fitting import Ensemble, laplace_posterior, log_posterior, refitted_posterior, sample_posterior
 from residuum.simulator import InputError, SolverOptions
 
 RNG = np.random.default_rng(3)
@@ -79,6 +79,57 @@ def test_the_log_posterior_ends_at_the_bounds_and_where_runs_fail(frames: Any, m
     assert log_posterior(failing, points[:1]) == -np.inf
     with pytest.raises(InputError, match="simulations fail"):
         laplace_posterior(failing, members=10)
+
+
+# ---- fitting anew -----------------------------------------------------------------------------------------------
+
+
+def test_refitted_members_of_a_linear_problem_are_draws_from_its_posterior(linear: Callable) -> None:
+    close_to_the_posterior(refitted_posterior(linear(), members=300, seed=1, progress=False), 300)
+
+
+def test_what_nothing_sees_keeps_its_spread(make: Callable) -> None:
+    design = DESIGN * [1.0, 0.0, 1.0, 1.0]
+    done = refitted_posterior(make(linear_frames(design, MEASURED, sd=0.2)), members=100, progress=False)
+    assert done["x1"].std() > 15  # a uniform distribution between the bounds has 29
+    assert done["x0"].std() < 1
+
+
+def test_refitted_members_lie_between_the_bounds(make: Callable) -> None:
+    frames = linear_frames(DESIGN, MEASURED, sd=0.2)
+    frames["parameters"].loc[2, "upperBound"] = 1.9
+    drawn = refitted_posterior(make(frames), members=30, progress=False)["x2"]
+    assert drawn.max() <= 1.9 and np.count_nonzero(drawn > 1.8999) > 3
+
+
+@pytest.mark.fault
+def test_refitting_goes_on_where_it_stopped(linear: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, path = refitted_posterior(linear(), members=8, seed=2, progress=False), tmp_path / "members.npz"
+    assert np.array_equal(refitted_posterior(linear(), members=5, seed=2, progress=False).values, whole.values[:5])
+    problem = linear()
+    evaluate, calls = problem.evaluate, []
+
+    def until(theta: np.ndarray) -> Any:
+        calls.append(1)
+        if len(calls) > 25:
+            raise KeyboardInterrupt
+        return evaluate(theta)
+
+    monkeypatch.setattr(problem, "evaluate", until)
+    stopped = refitted_posterior(problem, members=8, seed=2, checkpoint=path, progress=False)
+    assert 0 < len(stopped) < 8 and stopped.provenance["diagnostics"].startswith("stopped by the user")
+    done = refitted_posterior(linear(), members=8, seed=2, checkpoint=path, resume=True, progress=False)
+    assert np.array_equal(done.values, whole.values)
+    with pytest.raises(InputError, match="was made with seed 2, now it is 3"):
+        refitted_posterior(linear(), members=8, seed=3, checkpoint=path, resume=True, progress=False)
+
+
+def test_wrong_settings_of_refitting_are_named(linear: Callable, frames: Any, make: Callable) -> None:
+    for settings, message in (({"members": 0}, "members"), ({"tolerance": 2}, "tolerance"), ({"resume": True}, "give")):
+        with pytest.raises(InputError, match=message):
+            refitted_posterior(linear(), progress=False, **settings)
+    with pytest.raises(InputError, match="simulations fail at all members"):
+        refitted_posterior(make(frames, options=SolverOptions(max_steps=3)), members=2, progress=False)
 
 
 # ---- walkers ----------------------------------------------------------------------------------------------------
@@ -196,20 +247,3 @@ def test_wrong_settings_are_named(linear: Callable, emcee: Any, settings: dict[s
 def test_too_few_draws_are_refused(linear: Callable) -> None:
     with pytest.raises(InputError, match="members is 1"):
         laplace_posterior(linear(), members=1)
-
-
-# ---- optima of shifted problems ---------------------------------------------------------------------------------
-
-
-def test_optima_of_shifted_problems_are_draws_from_a_normal_posterior(linear: Callable) -> None:
-    problem = linear()
-    done = randomised_posterior(problem, analytic()[0], members=600, seed=2)
-    assert len(done) == 600 and "0 left out" in done.provenance["diagnostics"]
-    close_to_the_posterior(done, 600)
-
-
-def test_a_member_is_the_same_whatever_their_number(linear: Callable) -> None:
-    few, many = (randomised_posterior(linear(), analytic()[0], members=n, seed=2) for n in (3, 5))
-    assert np.array_equal(few.values, many.values[:3])
-    with pytest.raises(InputError, match="at least 2"):
-        randomised_posterior(linear(), analytic()[0], members=1)

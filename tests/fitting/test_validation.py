@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from helpers import recovery_problem
 
-from residuum.fitting import Group, fit, leave_out, without
-from residuum.fitting.validation import summary
+from residuum.fitting import Group, fit, leave_out, left_out_summary, without
 from residuum.simulator import InputError, UnknownNameError
 
 
@@ -35,6 +34,7 @@ def test_what_is_left_out_has_no_residual(problem: Any) -> None:
     assert n_out > 0 and smaller.n_data == problem.n_data - n_out
     assert len(smaller.validation_rows) == len(problem.validation_rows) + n_out
     assert (problem.tables.measurements.frame["role"] == "fit").all(), "the problem itself was changed"
+    assert smaller.tables.hash != problem.tables.hash, "a checkpoint of the one would pass for the other's"
 
 
 def test_a_row_left_out_is_predicted_from_the_others(problem: Any, theta: np.ndarray) -> None:
@@ -45,7 +45,7 @@ def test_a_row_left_out_is_predicted_from_the_others(problem: Any, theta: np.nda
     assert (rows["lower"] < rows["predicted"]).all() and (rows["predicted"] < rows["upper"]).all()
     # noise of 10 %: nine in ten are to be covered; below two thirds of 15 rows would come by chance once in 300
     assert rows["covered"].mean() > 2 / 3
-    short = summary(rows)
+    short = left_out_summary(rows)
     assert (short["fold_model"] < 1.5).all()
     assert short["fold_first"].max() > 2, "copying the cell without dose says little about high doses"
 

@@ -395,6 +395,12 @@ def test_an_ensemble_is_drawn_and_predicts_contexts_and_drugs(
     assert residuum("predict", str(members), "--drug", "gilteritinb=1") == 2
 
 
+def test_members_are_refitted_by_default(small: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert residuum("sample", "--members", "4", "--out", str(tmp_path / "members.nc")) == 0
+    assert "4 fits to data and priors with noise added, 0 left out" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["members.nc"]
+
+
 def test_a_stopped_prediction_leaves_finished_results_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     members, folder = tmp_path / "members.nc", tmp_path / "predicted"
     assert residuum("sample", "--method", "prior", "--members", "2", "--out", str(members)) == 0
@@ -414,7 +420,7 @@ def test_a_stopped_prediction_leaves_finished_results_alone(tmp_path: Path, monk
         (["profile", "--fit", "nowhere"], "residuum fit"),
         (["sample", "--fit", "nowhere"], "residuum fit"),
         (["sample", "--out", "members.txt"], "ends in .nc"),
-        (["sample", "--method", "laplace", "--resume"], "belongs to --method walk"),
+        (["sample", "--method", "laplace", "--resume"], "--resume belongs to"),
         (["sample", "--members", "1"], "members"),
         (["predict", "nowhere.nc"], "does not exist"),
         (["predict"], "Missing argument"),
