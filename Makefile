@@ -31,7 +31,7 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-python pyproject.toml
 	@touch $@ $(VENV)/.stamp-core
 
 $(VENV)/.stamp-bng: $(VENV)/.stamp-python pyproject.toml
-	$(bin)/python -m pip install --quiet --editable '.[dev,bng]'
+	$(bin)/python -m pip install --quiet --editable '.[dev,bng,petab,fit]'
 	@touch $@ $(VENV)/.stamp-dev $(VENV)/.stamp-core
 
 $(VENV)/.stamp-peers: $(VENV)/.stamp-python pyproject.toml

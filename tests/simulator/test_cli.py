@@ -227,8 +227,8 @@ def test_a_fit_goes_on_from_a_named_checkpoint_with_more_starts(
     assert "holds finished starts of an earlier fit (2); resume it (--resume)" in capsys.readouterr().err
     assert residuum("fit", "--starts", "3", "--resume", *words) == 0
     assert "2 of 3 starts were already searched" in capsys.readouterr().err
-    assert residuum("fit", "--starts", "3", "--resume", "--method", "fides", *words) == 2
-    assert "method was least_squares, is fides" in capsys.readouterr().err
+    assert residuum("fit", "--starts", "3", "--resume", *words, "--seed", "2") == 2
+    assert "seed was 1, is 2" in capsys.readouterr().err
     assert len(list((tmp_path / "starts").iterdir())) == 3
 
 
