@@ -87,9 +87,9 @@ _FITTING = (
 )  # fmt: skip
 
 __all__ = [
-    "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_ensemble", "aml_fitted", "aml_left_out", "aml_model",
-    "aml_modules", "aml_predictions", "aml_problem", "aml_raf_mek_draws", "aml_tables", "dose_matrix", "remove_drug",
-    *_SIMULATOR, *_FITTING,
+    "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_ensemble", "aml_fitted", "aml_left_out",
+    "aml_model", "aml_modules", "aml_predictions", "aml_problem", "aml_raf_mek_draws", "aml_tables", "dose_matrix",
+    "remove_drug", *_SIMULATOR, *_FITTING,
 ]  # fmt: skip
 
 
