@@ -397,7 +397,7 @@ def aml_predictions(
 def aml_ensemble() -> Ensemble:
     """Return the shipped ensemble of `aml_problem`: at least 100 parameter sets, made by `residuum calibrate`.
 
-    What it stands for, what it was tested against and what of its predictions is prior stands in docs/calibration.md.
+    What it stands for and what it was tested against so far stands in docs/calibration.md.
 
     Raises
     ------
