@@ -24,6 +24,7 @@ from ..simulator.expressions import array_function, names_in, parse
 from ..simulator.protocol import Conditions, Segment
 from ..simulator.report import write_whole
 from ..simulator.status import Status
+from .tables import is_number
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -508,7 +509,7 @@ def _overlays(problem: Problem, names: Sequence[str]) -> tuple[dict[str, Overlay
             cells |= dict(zip(chosen["targetId"], map(str, chosen["targetValue"]), strict=True))
         period = problem.experiments.last_period(experiment)
         formulas = {name: name for name in own if name not in period.settled}
-        formulas |= {target: text for target, text in cells.items() if target in place and not _is_number(text)}
+        formulas |= {target: text for target, text in cells.items() if target in place and not is_number(text)}
         named = {target: cells[target] for target in sorted(cells, key=str.casefold) if target not in place}
         overlays[experiment] = Overlay(named, formulas, period.resolved)
         settled_in.append(period.settled)
@@ -518,11 +519,3 @@ def _overlays(problem: Problem, names: Sequence[str]) -> tuple[dict[str, Overlay
         for name, o in overlays.items()
     }
     return cleaned, direct
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -348,7 +348,7 @@ def _fill_in(tables: dict[str, Table]) -> None:
             told = f"has {len(given)} entries, but the observable {name} has {len(placeholders[name])} placeholders"
             raise measurements.error(row, "observableParameters", told)
         for part in given:
-            if part not in parameters and not _is_number(part):
+            if part not in parameters and not is_number(part):
                 raise measurements.unknown(row, "observableParameters", "number or parameter", part, parameters)
         if given and given not in known:
             known[given] = f"{name}__{len(known) + 1}" if known else name
@@ -376,7 +376,8 @@ def replace_names(formula: str, by: Mapping[str, str]) -> str:
     return re.sub(r"(?<![\w.])[A-Za-z_]\w*", lambda found: f"({by[found[0]]})" if found[0] in by else found[0], formula)
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Tell whether a cell is a finite number."""
     try:
         return math.isfinite(float(text))
     except ValueError:

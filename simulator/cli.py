@@ -106,6 +106,15 @@ ReadoutOption = Annotated[
         f"Shipped model, if not given: {', '.join(READOUTS)}.",
     ),
 ]
+DrugOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--drug",
+        "-d",
+        metavar="DRUG=DOSE",
+        help="`gilteritinib=30` (nM) or `=0.1uM`; drugs as `residuum models` lists them; repeat for more.",
+    ),
+]
 DrugTableOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -198,15 +207,7 @@ def simulate(
         ),
     ] = "aml",
     context: ContextOption = None,
-    drug: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--drug",
-            "-d",
-            metavar="DRUG=DOSE",
-            help="`gilteritinib=30` (nM) or `=0.1uM`; drugs as `residuum models` lists them; repeat for more.",
-        ),
-    ] = None,
+    drug: DrugOption = None,
     drug_table: DrugTableOption = None,
     set_: Annotated[
         list[str] | None,
@@ -563,15 +564,7 @@ def sample(
 def predict(
     ensemble: Annotated[str, typer.Argument(metavar="FILE", help="What `residuum sample` wrote.")],
     context: ContextOption = None,
-    drug: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--drug",
-            "-d",
-            metavar="DRUG=DOSE",
-            help="`gilteritinib=30` (nM) or `=0.1uM`; drugs as `residuum models` lists them; repeat for more.",
-        ),
-    ] = None,
+    drug: DrugOption = None,
     drug_table: DrugTableOption = None,
     times: Annotated[
         str, typer.Option(metavar="TIMES", help="`2h,24h` or START:END/N; units s (if none), min, h, d.")
