@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ..simulator.errors import InputError, unknown_name
 from ..simulator.progress import progress_bar
+from .noise import is_logarithmic
 from .sampling import normal_root
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def normal_draws(problem: Problem, theta: Float, n: int, generator: np.random.Ge
 
 def _with_noise(problem: Problem, predicted: Float, sigma: Float, generator: np.random.Generator) -> Float:
     noise = generator.standard_normal(predicted.shape) * sigma
-    logarithmic = np.array([str(d).startswith("log") for d in problem.observation.distribution])
+    logarithmic = np.array([is_logarithmic(str(name)) for name in problem.observation.distribution])
     return np.where(logarithmic, predicted * np.exp(np.where(logarithmic, noise, 0.0)), predicted + noise)
 
 
