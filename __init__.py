@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+    from .doses import bliss_excess, hsa_excess
     from .fitting import (
         Ensemble,
         Fit,
@@ -58,11 +59,9 @@ if TYPE_CHECKING:
         SolverOptions,
         Status,
         UnknownNameError,
-        bliss_excess,
         check_gradient,
         compile_model,
         from_bngl,
-        hsa_excess,
         parse_net,
         read_bngl,
         read_net,
@@ -75,10 +74,12 @@ if TYPE_CHECKING:
 
 _SIMULATOR = (
     "CompiledModel", "Conditions", "InputError", "MissingBioNetGenError", "ModelNotice", "ReactionNetwork", "Result",
-    "Segment", "SolverOptions", "Status", "UnknownNameError", "bliss_excess", "check_gradient", "compile_model",
-    "from_bngl", "hsa_excess", "parse_net", "read_bngl", "read_net", "simulate", "steady_state",
+    "Segment", "SolverOptions", "Status", "UnknownNameError", "check_gradient", "compile_model",
+    "from_bngl", "parse_net", "read_bngl", "read_net", "simulate", "steady_state",
     "steady_state_gradient", "warmup",
 )  # fmt: skip
+
+_DOSES = ("bliss_excess", "hsa_excess")
 
 _FITTING = (
     "Ensemble", "Fit", "Group", "Problem", "Profiles", "bands", "fit", "laplace_posterior", "leave_out",
@@ -89,7 +90,7 @@ _FITTING = (
 __all__ = [
     "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_ensemble", "aml_fitted", "aml_left_out",
     "aml_model", "aml_modules", "aml_predictions", "aml_problem", "aml_raf_mek_draws", "aml_tables", "dose_matrix",
-    "remove_drug", *_SIMULATOR, *_FITTING,
+    "remove_drug", *_SIMULATOR, *_DOSES, *_FITTING,
 ]  # fmt: skip
 
 
@@ -192,7 +193,7 @@ def dose_matrix(
     times: npt.ArrayLike,
     **settings: Any,
 ) -> xr.Dataset:
-    """Return the signalling left under every combination of doses, in every context: see `simulator.dose_matrix`.
+    """Return the signalling left under every combination of doses, in every context: see `doses.dose_matrix`.
 
     With the shipped model, `drugs` maps drug names to doses in nM and `contexts` is a sequence of context names.
     With a model of your own, `drugs` maps parameter names to doses and `contexts` maps names to parameter values.
@@ -207,8 +208,9 @@ def dose_matrix(
     >>> bool(left.sel(context="blast-itd") < left.sel(context="blast-itd+erk-stroma"))
     True
     """
-    from .simulator import CompiledModel, DoseAxis, InputError
-    from .simulator import dose_matrix as matrix_of
+    from .doses import DoseAxis
+    from .doses import dose_matrix as matrix_of
+    from .simulator import CompiledModel, InputError
 
     if not isinstance(compiled, CompiledModel):
         raise InputError(f"the model is a {type(compiled).__name__}; compile it first: residuum.compile_model(model)")
@@ -654,7 +656,8 @@ def _model_names() -> Iterator[None]:
 
 
 def __getattr__(name: str) -> Any:
-    home = ".simulator" if name in _SIMULATOR else ".fitting" if name in _FITTING else None
+    homes = {".simulator": _SIMULATOR, ".doses": _DOSES, ".fitting": _FITTING}
+    home = next((place for place, names in homes.items() if name in names), None)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(home, __name__), name)

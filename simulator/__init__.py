@@ -16,19 +16,16 @@ if TYPE_CHECKING:
     from .errors import InputError, MissingBioNetGenError, ModelNotice, UnknownNameError
     from .first_use import warmup
     from .gradient_check import check_gradient
-    from .matrix import DoseAxis, dose_matrix
     from .network import ReactionNetwork, from_bngl, from_pysb, parse_net, read_bngl, read_net
     from .options import SolverOptions
     from .protocol import Conditions, Segment
     from .result import Result
     from .status import Status
-    from .synergy import bliss_excess, hsa_excess
 
 _HOME = {
     "CompiledModel": "compiled", "compile_model": "compiled",
     "check_gradient": "gradient_check",
     "Directions": "directions",
-    "DoseAxis": "matrix", "dose_matrix": "matrix",
     "SolverOptions": "options", "simulate": "ensemble", "steady_state": "ensemble",
     "InputError": "errors", "MissingBioNetGenError": "errors", "ModelNotice": "errors", "UnknownNameError": "errors",
     "warmup": "first_use", "steady_state_gradient": "adjoint",
@@ -36,7 +33,6 @@ _HOME = {
     "read_bngl": "network", "read_net": "network",
     "Conditions": "protocol", "Segment": "protocol",
     "Result": "result", "Status": "status",
-    "bliss_excess": "synergy", "hsa_excess": "synergy",
 }  # fmt: skip
 
 __all__ = sorted(_HOME)

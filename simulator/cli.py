@@ -923,7 +923,7 @@ def _matrix_into(folder: Path, drugs: dict[str, list[float]], contexts: list[str
                  extra: Sequence[Section] = ()) -> None:  # fmt: skip
     """Compute a matrix of the shipped model and write matrix.nc, matrix.csv, figures and report.html."""
     from .. import aml_model, dose_matrix
-    from .outputs import write_matrix, write_tables
+    from ..doses.outputs import write_matrix, write_tables
 
     compiled = aml_model()
     readouts = _readouts(readout, compiled)

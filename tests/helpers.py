@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from residuum.doses import dose_matrix
 from residuum.fitting import Problem, read_problem
-from residuum.simulator import CompiledModel, SolverOptions, compile_model, dose_matrix, parse_net
+from residuum.simulator import CompiledModel, SolverOptions, compile_model, parse_net
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,8 @@ import xarray as xr
 from helpers import GRID, linear_frames, net, recovery_problem, small_matrix
 
 import residuum as package
-from residuum.simulator import DoseAxis, InputError, cli, memory
+from residuum.doses import DoseAxis
+from residuum.simulator import InputError, cli, memory
 from residuum.simulator.cache import CacheNotice
 from residuum.simulator.cli import main
 from residuum.simulator.words import load_model, read_doses, read_quantity, read_times

@@ -12,18 +12,9 @@ import xarray as xr
 from helpers import GRID, net, two_independent_drugs
 from helpers import small_matrix as matrix
 
-from residuum.simulator import (
-    DoseAxis,
-    InputError,
-    Segment,
-    SolverOptions,
-    Status,
-    bliss_excess,
-    compile_model,
-    dose_matrix,
-    hsa_excess,
-)
-from residuum.simulator.matrix import to_frame
+from residuum.doses import DoseAxis, bliss_excess, dose_matrix, hsa_excess
+from residuum.doses.matrix import to_frame
+from residuum.simulator import InputError, Segment, SolverOptions, Status, compile_model
 
 
 def test_axes_carry_names_and_units() -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .errors import InputError
+from ..simulator.errors import InputError
 from .matrix import dose_dims
 
 if TYPE_CHECKING:

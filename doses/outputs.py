@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import plots
+from ..simulator import plots
+from ..simulator.report import Section, write_report, write_whole
+from . import figures
 from .matrix import dose_dims, to_frame
-from .report import Section, write_report, write_whole
 from .synergy import bliss_excess, hsa_excess
 
 if TYPE_CHECKING:
@@ -80,27 +81,27 @@ def _short(folder: Path, matrix: xr.Dataset) -> Section:
         words.append(
             f"No signal in the control, and so no fraction of it (hatched in figures): {matrix.attrs['no_control']}."
         )
-    figures, tables = [], []
+    pictures, tables = [], []
     readouts = [str(r) for r in matrix["readout"].values]
     for time, label, tag in _times(matrix):
-        path = plots.save(plots.bars_figure(matrix, readouts, time=time), folder / f"arms_{tag}.png")
-        figures.append((f"Each drug alone and all together, at the highest doses, {label} after the drugs.", path))
+        path = plots.save(figures.bars_figure(matrix, readouts, time=time), folder / f"arms_{tag}.png")
+        pictures.append((f"Each drug alone and all together, at the highest doses, {label} after the drugs.", path))
         tables.append((f"Fraction left, {label} after the drugs, at the highest doses", _corners(matrix, time)))
-    return Section("In short", words, figures, tables)
+    return Section("In short", words, pictures, tables)
 
 
 def _maps(folder: Path, matrix: xr.Dataset) -> list[tuple[str, Path]]:
     maps = []
     readouts = [str(r) for r in matrix["readout"].values]
-    control = plots.reference_words(matrix)
+    control = figures.reference_words(matrix)
     for time, label, tag in _times(matrix):
         for readout in readouts:
             path = folder / f"matrix_{readout}_{tag}.png"
-            plots.save(plots.matrix_figure(matrix, readout, time=time), path)
+            plots.save(figures.matrix_figure(matrix, readout, time=time), path)
             maps.append((f"{readout}, {label} after the drugs: fraction of the {control} left.", path))
         if min(matrix.sizes[drug] for drug in dose_dims(matrix)) > 2:  # two doses enclose no contour
             path = folder / f"contour_{readouts[0]}_{tag}.png"
-            plots.save(plots.contour_figure(matrix, readouts[0], time=time), path)
+            plots.save(figures.contour_figure(matrix, readouts[0], time=time), path)
             maps.append((f"Doses that leave a quarter of {readouts[0]}, {label} after the drugs.", path))
     return maps
 
@@ -111,19 +112,19 @@ def _synergy(folder: Path, matrix: xr.Dataset) -> Section:
         words = f"Not computed: it needs each drug alone, and 0 is not among the doses of {' and '.join(without)}."
         return Section("Synergy", [words])
     excess, readout = [bliss_excess(matrix), hsa_excess(matrix)], str(matrix["readout"].values[0])
-    figures = []
+    pictures = []
     for time, label, tag in _times(matrix):
         path = folder / f"synergy_{readout}_{tag}.png"
-        plots.save(plots.synergy_figure(excess, readout, time=time), path)
-        figures.append((f"Excess over two null models, {readout}, {label} after the drugs.", path))
-    return Section("Synergy", [excess[0].attrs["note"]], figures)
+        plots.save(figures.synergy_figure(excess, readout, time=time), path)
+        pictures.append((f"Excess over two null models, {readout}, {label} after the drugs.", path))
+    return Section("Synergy", [excess[0].attrs["note"]], pictures)
 
 
 def _curves(folder: Path, matrix: xr.Dataset) -> list[tuple[str, Path]]:
     readouts, curves = [str(r) for r in matrix["readout"].values], []
     for time, label, tag in _times(matrix):
         path = folder / f"dose_response_{tag}.png"
-        plots.save(plots.dose_response_figure(matrix, readouts, time=time), path)
+        plots.save(figures.dose_response_figure(matrix, readouts, time=time), path)
         curves.append((f"{label} after the drugs; the dose that leaves half is interpolated on its logarithm.", path))
     return curves
 
@@ -133,10 +134,10 @@ def _corners(matrix: xr.Dataset, time: float) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    chosen = {label: doses for label, doses in plots.arms(matrix).items() if label != "untreated"}
+    chosen = {label: doses for label, doses in figures.arms(matrix).items() if label != "untreated"}
     for readout in map(str, matrix["readout"].values):
-        values = plots.slice_of(matrix, readout=readout, time=time)
-        why = plots.reasons(matrix, readout=readout, time=time)
+        values = figures.slice_of(matrix, readout=readout, time=time)
+        why = figures.reasons(matrix, readout=readout, time=time)
         for context in map(str, matrix["context"].values):
             left: dict[str, Any] = {}
             for arm, doses in chosen.items():

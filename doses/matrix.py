@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .ensemble import simulate
-from .errors import InputError, unknown_name
-from .options import SolverOptions, absolute_tolerances
-from .protocol import Conditions, Segment, checked_times
-from .status import Status
+from ..simulator.ensemble import simulate
+from ..simulator.errors import InputError, unknown_name
+from ..simulator.options import SolverOptions, absolute_tolerances
+from ..simulator.protocol import Conditions, Segment, checked_times
+from ..simulator.status import Status
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from .compiled import CompiledModel
+    from ..simulator.compiled import CompiledModel
 
 Float = npt.NDArray[np.float64]
 UNTREATED = "untreated"

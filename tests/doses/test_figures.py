@@ -10,7 +10,8 @@ import xarray as xr
 from helpers import GRID, decay
 from helpers import small_matrix as matrix
 
-from residuum.simulator import Conditions, DoseAxis, InputError, Status, bliss_excess, hsa_excess, plots, simulate
+from residuum.doses import DoseAxis, bliss_excess, figures, hsa_excess
+from residuum.simulator import Conditions, InputError, Status, plots, simulate
 from residuum.simulator.report import Section, write_report
 
 DRUGS = {"alpha": DoseAxis("d1", GRID), "beta": DoseAxis("d2", GRID)}
@@ -23,7 +24,7 @@ def texts(figure: object) -> str:
 
 
 def test_a_matrix_figure_names_drugs_units_contexts_and_readout(tmp_path: Path) -> None:
-    figure = plots.matrix_figure(matrix(drugs=DRUGS), "P", time=100.0)
+    figure = figures.matrix_figure(matrix(drugs=DRUGS), "P", time=100.0)
     assert all(word in texts(figure) for word in ("alpha (nM)", "beta (nM)", "slow", "fast", "P left", "untreated"))
     assert plots.save(figure, tmp_path / "m.png").stat().st_size > 5000
 
@@ -31,7 +32,7 @@ def test_a_matrix_figure_names_drugs_units_contexts_and_readout(tmp_path: Path) 
 def test_contours_say_where_a_level_is_never_reached() -> None:
     m = matrix(drugs=DRUGS)
     m.residual.loc[{"context": "slow"}] = 0.9
-    figure = plots.contour_figure(m, "P", level=0.25, time=100.0)
+    figure = figures.contour_figure(m, "P", level=0.25, time=100.0)
     assert "slow (never reached)" in texts(figure) and "fast (never" not in texts(figure)
 
 
@@ -47,25 +48,26 @@ def without(reason: str) -> xr.Dataset:
 
 def test_failed_runs_and_missing_controls_are_told_apart() -> None:
     failed, silent = without("failed"), without("no control")
-    assert "9 of 20 runs failed (grey)" in (words := texts(plots.matrix_figure(failed, "P"))) and "hatched" not in words
-    words = texts(plots.matrix_figure(silent, "P"))
+    words = texts(figures.matrix_figure(failed, "P"))
+    assert "9 of 20 runs failed (grey)" in words and "hatched" not in words
+    words = texts(figures.matrix_figure(silent, "P"))
     assert "no control signal (hatched)" in words and "failed" not in words
-    for figure in (plots.bars_figure, plots.dose_response_figure):
+    for figure in (figures.bars_figure, figures.dose_response_figure):
         for m, said, other in ((failed, "failed", "no control"), (silent, "no control signal", "failed")):
-            drawn = texts(figure(m if figure is plots.bars_figure else m.isel(beta=[0]), ["P"]))
+            drawn = texts(figure(m if figure is figures.bars_figure else m.isel(beta=[0]), ["P"]))
             assert said in drawn and other not in drawn
 
 
 def test_synergy_and_bars_are_drawn_for_every_context_and_name_the_time() -> None:
     m = matrix(drugs=DRUGS)
-    synergy, bars = plots.synergy_figure([bliss_excess(m), hsa_excess(m)], "P"), plots.bars_figure(m, ["P", "one"])
+    synergy, bars = figures.synergy_figure([bliss_excess(m), hsa_excess(m)], "P"), figures.bars_figure(m, ["P", "one"])
     assert "Bliss excess, slow" in texts(synergy) and "alpha 3 nM + beta 3 nM" in texts(bars)
     assert all("after 100" in texts(figure) for figure in (synergy, bars))
 
 
 def test_each_synergy_model_has_its_own_scale() -> None:
     m = matrix(drugs=DRUGS)  # independent actions: no Bliss excess, but an HSA excess
-    figure = plots.synergy_figure([bliss_excess(m), hsa_excess(m)], "P")
+    figure = figures.synergy_figure([bliss_excess(m), hsa_excess(m)], "P")
     limits = {mesh.get_clim() for ax in figure.axes for mesh in ax.collections if ax.get_title()}
     assert len(limits) == 2
 
@@ -74,7 +76,7 @@ def test_each_synergy_model_has_its_own_scale() -> None:
 def test_bars_are_centred_on_their_context(doses: dict[str, list[float]]) -> None:
     parameters = {"alpha": "d1", "beta": "d2"}
     m = matrix(drugs={drug: DoseAxis(parameters[drug], values) for drug, values in doses.items()})
-    ax = plots.bars_figure(m, ["P"]).axes[0]
+    ax = figures.bars_figure(m, ["P"]).axes[0]
     middles = sorted(bar.get_x() + bar.get_width() / 2 for bar in ax.patches)
     n = len(middles) // 2
     assert np.mean(middles[:n]) == pytest.approx(0) and np.mean(middles[n:]) == pytest.approx(1)
@@ -83,12 +85,12 @@ def test_bars_are_centred_on_their_context(doses: dict[str, list[float]]) -> Non
 def test_bars_without_a_zero_dose_use_the_lowest_and_say_so() -> None:
     m = matrix(drugs={"alpha": DoseAxis("d1", [1.0, 3.0]), "beta": DoseAxis("d2", [0.0, 3.0])})
     labels = ["alpha 1 nM (lowest)", "alpha 3 nM", "alpha 1 nM (lowest) + beta 3 nM", "alpha 3 nM + beta 3 nM"]
-    assert list(plots.arms(m)) == labels and all(label in texts(plots.bars_figure(m, ["P"])) for label in labels)
+    assert list(figures.arms(m)) == labels and all(label in texts(figures.bars_figure(m, ["P"])) for label in labels)
 
 
 def test_small_bars_carry_their_number() -> None:
     m = matrix(drugs={"alpha": DoseAxis("d1", [0.0, 999.0])})
-    assert "0.001" in texts(plots.bars_figure(m, ["P"]))
+    assert "0.001" in texts(figures.bars_figure(m, ["P"]))
 
 
 @pytest.mark.parametrize("n_contexts", [1, 6])
@@ -99,9 +101,9 @@ def test_nothing_is_cut_off_with_one_readout(kind: str, n_contexts: int) -> None
     m = matrix(drugs=DRUGS, contexts={f"cell {i}": {"kd": 0.5} for i in range(n_contexts)})
     m.attrs["n_failed"] = 3
     if kind == "curves":
-        drawn = plots.dose_response_figure(m.isel(beta=[0]), ["P"])
+        drawn = figures.dose_response_figure(m.isel(beta=[0]), ["P"])
     else:
-        drawn = plots.bars_figure(m, ["P"]) if kind == "arms" else plots.matrix_figure(m, "P")
+        drawn = figures.bars_figure(m, ["P"]) if kind == "arms" else figures.matrix_figure(m, "P")
     drawn.draw_without_rendering()
     (found,) = [drawn._suptitle] if kind == "title" else drawn.findobj(Legend)  # type: ignore[attr-defined]
     box = found.get_window_extent()
@@ -111,15 +113,15 @@ def test_nothing_is_cut_off_with_one_readout(kind: str, n_contexts: int) -> None
 def test_a_scale_that_exceeds_the_control_says_so() -> None:
     m = matrix(drugs=DRUGS)
     m.residual[:] *= 3.4
-    figure = plots.matrix_figure(m, "P")
+    figure = figures.matrix_figure(m, "P")
     assert "up to 3.4 times the control" in texts(figure) and figure.axes[0].collections[0].get_clim() == (0, 3.4)
-    assert plots.matrix_figure(matrix(drugs=DRUGS), "P").axes[0].collections[0].get_clim() == (0, 1)
+    assert figures.matrix_figure(matrix(drugs=DRUGS), "P").axes[0].collections[0].get_clim() == (0, 1)
 
 
 def test_contours_need_three_doses_of_each_drug() -> None:
     def lines(doses: list[float]) -> int:
         m = matrix(drugs={"alpha": DoseAxis("d1", GRID), "beta": DoseAxis("d2", doses)})
-        return len(plots.matrix_figure(m, "P").axes[0].collections) - 1
+        return len(figures.matrix_figure(m, "P").axes[0].collections) - 1
 
     assert lines(GRID) == 1 and lines(GRID[:2]) == 0
 
@@ -127,7 +129,7 @@ def test_contours_need_three_doses_of_each_drug() -> None:
 def test_many_doses_are_thinned_and_written_out() -> None:
     doses = [0.0, *np.geomspace(0.1, 10_000, 12)]
     m = matrix(drugs={"alpha": DoseAxis("d1", doses), "beta": DoseAxis("d2", [0.0, 1000.0])})
-    ax = plots.matrix_figure(m, "P").axes[0]
+    ax = figures.matrix_figure(m, "P").axes[0]
     assert len(ax.get_xticks()) == 7
     assert [label.get_text() for label in ax.get_yticklabels()] == ["0", "1000"]
     assert ax.get_xticklabels()[-1].get_text() == "10000"
@@ -135,12 +137,12 @@ def test_many_doses_are_thinned_and_written_out() -> None:
 
 def test_one_drug_gives_a_curve_with_the_dose_that_leaves_half() -> None:
     m = matrix(drugs={"alpha": DoseAxis("d1", [0.0, 0.25, 0.5, 2.0, 4.0])})  # P left = 1 / (1 + dose)
-    figure = plots.dose_response_figure(m, ["P", "one"], time=100.0)
+    figure = figures.dose_response_figure(m, ["P", "one"], time=100.0)
     words = texts(figure)
     assert "slow: 1 nM" in words and "alpha (nM)" in words and "after 100" in words
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["0", "0.25", "0.5", "2", "4"]
     with pytest.raises(InputError, match="one drug with several doses"):
-        plots.dose_response_figure(matrix(drugs=DRUGS), ["P"])
+        figures.dose_response_figure(matrix(drugs=DRUGS), ["P"])
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,7 @@ def test_one_drug_gives_a_curve_with_the_dose_that_leaves_half() -> None:
     ],
 )
 def test_the_dose_that_leaves_half_in_words(left: list[float], words: str) -> None:
-    assert plots.half_dose([0, 1, 10], left, "nM") == words
+    assert figures.half_dose([0, 1, 10], left, "nM") == words
 
 
 def test_hours_are_shown_for_long_courses_and_expressions_have_no_unit() -> None:
@@ -187,12 +189,12 @@ def test_a_time_course_names_failed_runs() -> None:
 def test_a_heat_map_needs_two_drugs() -> None:
     m = matrix(drugs={"alpha": DRUGS["alpha"]})
     with pytest.raises(InputError, match="two drugs"):
-        plots.matrix_figure(m, "P")
+        figures.matrix_figure(m, "P")
 
 
 def test_a_report_is_one_file_that_needs_nothing_else(tmp_path: Path) -> None:
     m = matrix(drugs=DRUGS)
-    picture = plots.save(plots.matrix_figure(m, "P"), tmp_path / "m.png")
+    picture = plots.save(figures.matrix_figure(m, "P"), tmp_path / "m.png")
     table = m.residual.sel(readout="P", time=1.0).isel(member=0).to_dataframe().reset_index()[["context", "residual"]]
     table.loc[0, "residual"] = np.nan
     page = write_report(

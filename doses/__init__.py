@@ -1,0 +1,33 @@
+"""Dose matrices: a compiled model, drugs and contexts in; the signalling that is left, and what follows from it, out.
+
+`doses` knows parameters of compiled models only; names of drugs and contexts are resolved by its callers. What is not
+listed here is private. Names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .matrix import DoseAxis, dose_matrix
+    from .synergy import bliss_excess, hsa_excess
+
+_HOME = {
+    "DoseAxis": "matrix", "dose_matrix": "matrix",
+    "bliss_excess": "synergy", "hsa_excess": "synergy",
+}  # fmt: skip
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
