@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from .doses import bliss_excess, hsa_excess
+    from .doses import bliss_excess, hsa_excess, variation
     from .fitting import (
         Ensemble,
         Fit,
@@ -79,7 +79,7 @@ _SIMULATOR = (
     "steady_state_gradient", "warmup",
 )  # fmt: skip
 
-_DOSES = ("bliss_excess", "hsa_excess")
+_DOSES = ("bliss_excess", "hsa_excess", "variation")
 
 _FITTING = (
     "Ensemble", "Fit", "Group", "Problem", "Profiles", "bands", "fit", "laplace_posterior", "leave_out",
@@ -89,8 +89,8 @@ _FITTING = (
 
 __all__ = [
     "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_ensemble", "aml_fitted", "aml_left_out",
-    "aml_model", "aml_modules", "aml_predictions", "aml_problem", "aml_raf_mek_draws", "aml_tables", "dose_matrix",
-    "remove_drug", *_SIMULATOR, *_DOSES, *_FITTING,
+    "aml_model", "aml_modules", "aml_population", "aml_population_residual", "aml_predictions", "aml_problem",
+    "aml_raf_mek_draws", "aml_tables", "dose_matrix", "remove_drug", *_SIMULATOR, *_DOSES, *_FITTING,
 ]  # fmt: skip
 
 
@@ -484,13 +484,118 @@ def aml_raf_mek_draws(n: int, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(10.0**drawn, columns=list(joint.names))
 
 
+def aml_population(
+    contexts: str | Mapping[str, float], patients: int = 1, cells: int = 100, seed: int = 0
+) -> pd.DataFrame:
+    """Return virtual patients and their cells: the amounts of proteins that differ, one row per cell.
+
+    Amounts are log-normal about those of the context, between patients and between the cells of each, as the table
+    `aml_tables()["variation"]` says with its sources; many of its numbers are assumed.
+
+    Parameters
+    ----------
+    contexts
+        A context as in `aml_conditions`, or context -> how frequent it is among the patients, to any sum.
+    patients, cells
+        Number of patients, and of cells of each.
+    seed
+        The same patients again; patient i is the same for any number of patients.
+
+    Returns
+    -------
+    DataFrame
+        See `doses.draw_population`; `aml_population_residual` puts them under drugs.
+
+    Raises
+    ------
+    UnknownNameError
+        For an unknown context, with the nearest name.
+    InputError
+        For numbers that cannot be.
+
+    Examples
+    --------
+    >>> import residuum
+    >>> population = residuum.aml_population({"blast-itd": 0.7, "blast-itd-nras": 0.3}, patients=3, cells=2, seed=1)
+    >>> population[["patient", "cell"]].to_numpy().tolist()
+    [[0, 0], [0, 1], [1, 0], [1, 1], [2, 0], [2, 1]]
+    """
+    from . import models
+    from .doses import draw_population
+
+    shares = {contexts: 1.0} if isinstance(contexts, str) else dict(contexts)
+    spread = dict(models.variation.table())
+    shared = spread.pop(models.variation.SHARED).cells
+    nominal = models.parameters.nominal()
+    return draw_population(
+        {context: nominal | values for context, values in _aml_contexts(list(shares), ()).items()}, shares,
+        between_cells={name: varied.cells for name, varied in spread.items()},
+        between_patients={name: varied.patients for name, varied in spread.items()},
+        shared=shared, patients=patients, cells=cells, seed=seed,
+    )  # fmt: skip
+
+
+def aml_population_residual(
+    population: pd.DataFrame,
+    drugs: Mapping[str, npt.ArrayLike],
+    time: float = 86_400.0,
+    readout: str = "pERK",
+    **settings: Any,
+) -> xr.Dataset:
+    """Return what each cell of a population keeps of a read-out under drugs, and the share of cells above a threshold.
+
+    Parameters
+    ----------
+    population
+        As from `aml_population`.
+    drugs
+        Drug -> free concentration in nM, one or several; the i-th doses of all drugs are given together.
+    time
+        Seconds after the drugs.
+    readout
+        As listed by `residuum models`.
+    settings
+        `threshold` (fraction of the median untreated cell of the same patient, 0.25 if not given), `options`,
+        `threads` and `progress`, as in `doses.population_residual`, which tells what is returned.
+
+    Raises
+    ------
+    UnknownNameError
+        For an unknown drug or read-out, with the nearest name.
+    InputError
+        For a table that is no population, and for doses that cannot be.
+
+    Examples
+    --------
+    >>> import residuum
+    >>> cells = residuum.aml_population("blast-itd", cells=8, seed=1)
+    >>> left = residuum.aml_population_residual(cells, {"gilteritinib": [1.0, 100.0]}, time=7200.0)
+    >>> bool((left["left"].isel(step=1) < left["left"].isel(step=0)).all())
+    True
+    """
+    from .doses import population_residual
+    from .simulator import InputError
+
+    if "context" not in population:
+        raise InputError("the population has no column 'context'; draw it with aml_population")
+    parameters = _dose_parameters(tuple(drugs))
+    contexts = _aml_contexts([str(context) for context in population["context"].unique()], tuple(drugs))
+    nominal = dict(zip(aml_model().parameters, aml_model().nominal, strict=True))
+    found = population_residual(
+        aml_model(), population, {context: nominal | values for context, values in contexts.items()},
+        {parameters[drug]: doses for drug, doses in drugs.items()}, readout, time,
+        at_rest=_aml_empty_slots(), **settings,
+    )  # fmt: skip
+    return found.rename({parameters[drug]: drug for drug in drugs})
+
+
 def aml_tables() -> dict[str, pd.DataFrame]:
     """Return what the shipped model knows, as tables, with units and sources.
 
-    The tables are contexts, drugs, exposure (of patients to drugs), readouts, parameters, behaviours, references and
-    notes (choices of the model, what it leaves out, what it misses). The contexts are of three kinds: cells, stroma
-    presets, and the alleles that cells hold. A parameter that every context sets has the value of the reference
-    context; `unknown` affinities show as such.
+    The tables are contexts, drugs, exposure (of patients to drugs), readouts, parameters, variation (between cells
+    and between patients), behaviours, references and notes (choices of the model, what it leaves out, what it
+    misses). The contexts are of three kinds: cells, stroma presets, and the alleles that cells hold. A parameter
+    that every context sets has the value of the reference context; `unknown` affinities show as such.
     """
     import pandas as pd
 
@@ -514,6 +619,7 @@ def aml_tables() -> dict[str, pd.DataFrame]:
         "exposure": pd.DataFrame(models.tables.read(models.drugs.EXPOSURE_FILE, models.drugs.EXPOSURE_COLUMNS)),
         "readouts": pd.DataFrame(readouts),
         "parameters": pd.DataFrame([dataclasses.asdict(row) for row in models.parameters.table()]),
+        "variation": pd.DataFrame(models.tables.read(models.variation.FILE, models.variation.COLUMNS)),
         "behaviours": pd.DataFrame(behaviours),
         "references": pd.DataFrame([dataclasses.asdict(row) for row in models.references.table()]),
         "notes": pd.DataFrame(models.tables.read("notes.tsv", ("kind", "subject", "note"))),
@@ -526,6 +632,13 @@ def aml_modules() -> list[Module]:
     from .simulator.diagrams import Module
 
     return [Module(**dataclasses.asdict(part)) for part in outline.parts()]
+
+
+def _aml_empty_slots() -> dict[str, float]:
+    """Return the parameters of all drug slots, empty: what holds before the drugs, the same for every drug."""
+    from . import models
+
+    return {name: value for name, value in models.parameters.nominal().items() if name.startswith("drug")}
 
 
 def _aml_condition(named: Mapping[str, str]) -> dict[str, float]:

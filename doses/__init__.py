@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .matrix import DoseAxis, dose_matrix
+    from .population import draw_population, population_residual, variation
     from .synergy import bliss_excess, hsa_excess
 
 _HOME = {
     "DoseAxis": "matrix", "dose_matrix": "matrix",
     "bliss_excess": "synergy", "hsa_excess": "synergy",
+    "draw_population": "population", "population_residual": "population", "variation": "population",
 }  # fmt: skip
 
 __all__ = sorted(_HOME)
