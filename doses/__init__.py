@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .matrix import DoseAxis, dose_matrix
     from .population import draw_population, population_residual, variation
-    from .ranking import compare, doses_leaving, ranked, shares_of_spread
+    from .ranking import compare, doses_leaving, gained, ranked, shares_of_spread
     from .synergy import bliss_excess, hsa_excess
 
 _HOME = {
     "DoseAxis": "matrix", "dose_matrix": "matrix",
     "bliss_excess": "synergy", "hsa_excess": "synergy",
-    "compare": "ranking", "doses_leaving": "ranking", "ranked": "ranking", "shares_of_spread": "ranking",
+    "compare": "ranking", "doses_leaving": "ranking", "gained": "ranking", "ranked": "ranking",
+    "shares_of_spread": "ranking",
     "draw_population": "population", "population_residual": "population", "variation": "population",
 }  # fmt: skip
 

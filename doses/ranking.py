@@ -1,4 +1,4 @@
-"""Treatments of one model in many contexts under many parameter sets go in; what each leaves, and their order, come out.
+"""Treatments, contexts and members of an ensemble go in; what each treatment leaves, and their order, come out.
 
 A treatment is whatever a caller calls one: a name for which it gives parameter values. Each run starts at rest without
 treatment, which is then there from time 0 on.
@@ -168,11 +168,12 @@ def ranked(found: xr.Dataset, *, absolute: Sequence[str] = (), below: float = 0.
     Returns
     -------
     DataFrame
-        `readout`, `context`, the coordinates of the treatments and `treatment`; `rank` (1 leaves least, by the median, in
-        its group), `median`, `low` and `high` (5 and 95 % of the members' weight), `control` (median of the untreated
-        cell, in the read-out's unit), `first` (share of the members in which it leaves least of its group), `little`
-        (share in which it leaves less than `below`), `n` and `failed`. Shares are of the members in which it did not
-        fail. Ordered by read-out, context, group and rank; those that failed throughout come last, without a rank.
+        `readout`, `context`, the coordinates of the treatments and `treatment`; `rank` (1 leaves least, by the median,
+        in its group), `median`, `low` and `high` (5 and 95 % of the members' weight), `control` (median of the
+        untreated cell, in the read-out's unit), `first` (share of the members in which it leaves least of its group),
+        `little` (share in which it leaves less than `below`), `n` and `failed`. Shares are of the members in which it
+        did not fail. Ordered by read-out, context, group and rank; those that failed throughout come last, without a
+        rank.
 
     Raises
     ------
@@ -206,34 +207,91 @@ def ranked(found: xr.Dataset, *, absolute: Sequence[str] = (), below: float = 0.
                   *(name for name in [*described, "treatment"] if name != groups), *numbers]]  # fmt: skip
 
 
-def shares_of_spread(
-    together: xr.Dataset, alone: Mapping[str, xr.Dataset], *, absolute: Sequence[str] = ()
-) -> pd.DataFrame:
-    """Return how much of the spread of what is left each source makes by itself.
+def gained(found: xr.Dataset, *, share: float = 0.5) -> pd.DataFrame:
+    """Return what each partner adds to each inhibitor: what the pair leaves over what the inhibitor leaves alone.
 
     Parameters
     ----------
-    together
-        As from `compare`, all sources varied.
-    alone
-        Source -> the same treatments with this source varied only.
+    found
+        As from `compare`, the treatments with the coordinates `tki` and `partner`, empty where there is none.
+    share
+        A ratio below which the partner counts as adding much.
+
+    Returns
+    -------
+    DataFrame
+        `readout`, `context`, `tki`, `partner`, `median`, `low` and `high` (5 and 95 %) of the ratio, `much` (share of
+        the members in which it is below `share`), `n` and `failed`. The control cancels out.
+
+    Raises
+    ------
+    InputError
+        If the treatments do not say what they are pairs of.
+    """
+    import pandas as pd
+
+    if missing := [name for name in ("tki", "partner") if name not in found.coords]:
+        raise InputError(f"the treatments have no coordinate {missing[0]!r}: pairs cannot be told from their parts")
+    weight = found["weight"].to_numpy()
+    first, second = (found[name].to_numpy().astype(str) for name in ("tki", "partner"))
+    alone = {tki: i for i, (tki, partner) in enumerate(zip(first, second, strict=True)) if not partner}
+    rows = []
+    for readout in map(str, found["readout"].values):
+        for context in map(str, found["context"].values):
+            left = found["value"].sel(context=context, readout=readout).transpose("member", "treatment").to_numpy()
+            for j, (tki, partner) in enumerate(zip(first, second, strict=True)):
+                if not partner or tki not in alone:
+                    continue
+                with np.errstate(all="ignore"):
+                    ratio = left[:, j] / left[:, alone[tki]]
+                ratio = np.where(np.isfinite(ratio), ratio, np.nan)
+                of = _summary(ratio[:, None], weight, np.array([""]), share)
+                rows.append({"readout": readout, "context": context, "tki": tki, "partner": partner,
+                             **{name: of[name][0] for name in ("median", "low", "high")}, "much": of["little"][0],
+                             "n": of["n"], "failed": of["failed"][0]})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def shares_of_spread(
+    found: xr.Dataset, redrawn: Mapping[str, xr.Dataset], *, absolute: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return how much of the spread over members each source of uncertainty has part in.
+
+    The share is the total effect: of the variance, what would remain if all other sources were known,
+
+        T_i = mean (y - y_i)^2 / (2 var y)
+
+    with y of a member and y_i of the same member, source i drawn anew (M. J. W. Jansen, Comput. Phys. Commun. 117:35,
+    1999). Interactions count for all that take part in them, so that shares may add up to more than 1.
+
+    Parameters
+    ----------
+    found
+        As from `compare`.
+    redrawn
+        Source -> the same treatments and members, with this source alone drawn anew.
     absolute
         Read-outs that count as they are; of the others the logarithm counts.
 
     Returns
     -------
     DataFrame
-        `readout`, `context`, `treatment`, `log10_sd` (of all together; of the value itself for absolute read-outs) and
-        one column per source: its variance over that of all together. They sum to 1 only where sources add up; NaN
-        where nothing varies.
+        `readout`, `context`, `treatment`, `log10_sd` (over members; of the value itself for absolute read-outs) and one
+        column per source; NaN where nothing varies, members that failed are passed over.
     """
-    frame = _variance(together, absolute).rename("together").to_frame()
-    for source, found in alone.items():
-        frame[source] = _variance(found, absolute)
-    shares = frame[list(alone)].div(frame["together"].where(frame["together"] > 0), axis=0)
-    shares.insert(0, "log10_sd", np.sqrt(frame["together"]))
-    table: pd.DataFrame = shares.reset_index()
-    return table[["readout", "context", "treatment", "log10_sd", *alone]]
+    import xarray as xr
+
+    first = _spread_scale(found, absolute)
+    columns = {"log10_sd": np.sqrt(first.weighted(found["weight"]).var("member"))}
+    for source, again in redrawn.items():
+        second = _spread_scale(again, absolute)
+        both = first.notnull() & second.notnull()
+        x, y = first.where(both).weighted(found["weight"]), second.where(both).weighted(found["weight"])
+        pooled = (x.var("member") + y.var("member")) / 2  # about their own means: the draws are of one distribution
+        apart = ((first - second) ** 2).weighted(found["weight"]).mean("member") / 2
+        columns[source] = (apart / pooled.where(pooled > 0)).where(pooled > 0)
+    table: pd.DataFrame = xr.Dataset(columns).to_dataframe().reset_index()
+    return table[["readout", "context", "treatment", *columns]]
 
 
 def doses_leaving(
@@ -357,14 +415,11 @@ def _quantile(values: Float, weight: Float, q: float) -> float:
     return float(values[known][order][i])
 
 
-def _variance(found: xr.Dataset, absolute: Sequence[str]) -> pd.Series:
-    """Return the weighted variance over members, by readout, context and treatment."""
+def _spread_scale(found: xr.Dataset, absolute: Sequence[str]) -> xr.DataArray:
+    """Return what is left on the scale on which its spread is told, (readout, context, treatment, member)."""
     import xarray as xr
 
-    as_it_is = found["readout"].isin(list(absolute))
     with np.errstate(all="ignore"):
-        left = xr.where(as_it_is, found["value"], np.log10(found["residual"]))
-    left = left.where(np.isfinite(left))
-    spread = left.weighted(found["weight"]).var("member")
-    series: pd.Series = spread.transpose("readout", "context", "treatment").to_series()
-    return series
+        y = xr.where(found["readout"].isin(list(absolute)), found["value"], np.log10(found["residual"]))
+    y = y.where(np.isfinite(y)).transpose("readout", "context", "treatment", "member")
+    return y.drop_vars([name for name in y.coords if name not in y.dims])

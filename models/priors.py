@@ -2,8 +2,8 @@
 
 What is not known belongs to one of four kinds:
 
-* `stroma`: levels of ligands, and everything of the receptors beside FLT3 that they bind, up to the weights with which these drive
-  the pathways
+* `stroma`: levels of ligands, and everything of the receptors beside FLT3 that they bind, up to the weights with which
+  these drive the pathways
 * `cell`: how much there is of all other proteins, and the inputs without a receptor
 * `rates`: the other parameters, but those that published fits give together (`joint`)
 * `drugs`: the dissociation constant of each drug and target
