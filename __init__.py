@@ -793,7 +793,7 @@ def aml_rank(
         return values | models.fitted.shifted(fitted(member), context, slot, drug)
 
     def given(member: int, context: str, treatment: str) -> dict[str, float]:
-        values = {}
+        values: dict[str, float] = {}
         for slot, (drug, dose) in enumerate(chosen.drugs[treatment].items(), start=1):
             values |= given_alone(member, context, slot, drug) | {models.drugs.dose_parameter(slot): dose}
         return values

@@ -282,7 +282,7 @@ def shares_of_spread(
     import xarray as xr
 
     first = _spread_scale(found, absolute)
-    columns = {"log10_sd": np.sqrt(first.weighted(found["weight"]).var("member"))}
+    columns: dict[str, xr.DataArray] = {"log10_sd": first.weighted(found["weight"]).var("member") ** 0.5}
     for source, again in redrawn.items():
         second = _spread_scale(again, absolute)
         both = first.notnull() & second.notnull()

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from helpers import net
 
 from residuum.doses import compare, doses_leaving, gained, ranked, shares_of_spread
 from residuum.doses.ranking_figures import interval_figure, pair_map, shares_figure
 from residuum.simulator import CompiledModel, InputError, SolverOptions, UnknownNameError
-
-from ..helpers import net
 
 CELLS = {"weak": {"ks": 1.0}, "strong": {"ks": 10.0}}
 DOSES: dict[str, dict[str, float]] = {"d": {"d": 1.0}, "e": {"e": 3.0}, "d + e": {"d": 1.0, "e": 3.0}}
