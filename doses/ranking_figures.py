@@ -26,7 +26,8 @@ ALONE = "alone"
 def pair_map(found: xr.Dataset, readout: str, *, absolute: bool = False, columns: int = 3) -> Figure:
     """Return one map per context, inhibitors by partners: the median over members of what is left.
 
-    Rows and columns are in order of what they leave on average over contexts, the least first; failed cells are grey.
+    Rows and columns are in order of what they leave on average over contexts, the least first. Where all runs failed, a
+    cell is grey; without any drug, it is the untreated cell.
     """
     import matplotlib as mpl
 
@@ -36,7 +37,7 @@ def pair_map(found: xr.Dataset, readout: str, *, absolute: bool = False, columns
     first, second = (_ordered(table.mean(axis=axis)) for axis in (1, 0))
     contexts = [str(name) for name in found["context"].values]
     n_columns = min(columns, len(contexts))
-    figure, axes = new_figure(n_columns, -(-len(contexts) // n_columns), width=0.5 * len(second) + 1.5,
+    figure, axes = new_figure(n_columns, -(-len(contexts) // n_columns), width=0.43 * len(second) + 1.3,
                               height=max(3.0, 0.27 * len(first) + 1.2))  # fmt: skip
     shades = mpl.colormaps["cividis"].with_extremes(bad=MISSING)
     rows = _table(found, readout, absolute)
@@ -44,6 +45,8 @@ def pair_map(found: xr.Dataset, readout: str, *, absolute: bool = False, columns
     for i, (ax, context) in enumerate(zip(axes.flat, contexts, strict=False)):
         here = rows[rows["context"] == context]
         grid = here.pivot_table(index="tki", columns="partner", values="median", dropna=False).reindex(first)[second]
+        if "" in grid.index and "" in grid.columns:
+            grid.loc["", ""] = here["control"].iloc[0] if absolute else 1.0  # the untreated cell
         values = grid.to_numpy(float)
         mesh = ax.imshow(np.ma.masked_invalid(values), vmin=0, vmax=1, cmap=shades, aspect="auto")
         for (row, column), value in np.ndenumerate(values):

@@ -199,7 +199,7 @@ def test_figures_show_every_pair_and_every_share() -> None:
     figure = pair_map(found, "S")
     maps = [ax for ax in figure.axes if ax.get_title()]
     assert [ax.get_title() for ax in maps] == list(CELLS)
-    assert [text.get_text() for text in maps[0].texts] == ["25", "33", "8"]  # e; d alone, d with e
+    assert [text.get_text() for text in maps[0].texts] == ["100", "25", "33", "8"]  # nothing, e; d alone, d with e
     assert len(interval_figure(found, "S", ["e"]).axes[0].lines) == 4  # two treatments: interval and mark
     shares = shares_of_spread(found, {"a": compared(weights=[1, 1, 1])})
     assert len(shares_figure(shares, "S", ["d", "d + e"]).axes) == 2
