@@ -10,10 +10,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .dosing import Dosing, Piece, dosing_segments, overlaid, read_dosing
     from .matrix import DoseAxis, dose_matrix
     from .synergy import bliss_excess, hsa_excess
 
 _HOME = {
+    "Dosing": "dosing", "Piece": "dosing", "dosing_segments": "dosing", "overlaid": "dosing", "read_dosing": "dosing",
     "DoseAxis": "matrix", "dose_matrix": "matrix",
     "bliss_excess": "synergy", "hsa_excess": "synergy",
 }  # fmt: skip
