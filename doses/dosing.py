@@ -271,12 +271,12 @@ def dosing_segments(
         raise InputError(f"doses must be numbers, given {doses!r}") from None
     if amounts.ndim != 2 or amounts.shape[1] != len(drugs):
         raise InputError(f"doses have shape {amounts.shape}, expected (conditions, {len(drugs)}): one column per drug")
-    protocols = []
+    rest = Segment(-math.inf, 0.0, {parameter: 0.0 for parameter, _ in drugs.values()})
+    protocols = [[rest]] if equilibrate else []
     for (label, (parameter, dosing)), column in zip(drugs.items(), amounts.T, strict=True):
         if bad := [dose for dose in column if not (math.isfinite(dose) and dose >= 0)]:
             raise InputError(f"the dose of {label} is {bad[0]:g}, expected a number that is not negative")
-        before = [Segment(-math.inf, 0.0, {parameter: 0.0})] if equilibrate else []
-        protocols.append(before + [
+        protocols.append([
             Segment(start, end, {parameter: column * factor})
             for start, end, factor in dosing.steps(until, per_half_life=per_half_life)
         ])  # fmt: skip

@@ -174,6 +174,13 @@ def test_an_amount_is_set_once_when_protocols_are_laid_over_each_other() -> None
     ]
 
 
+def test_without_drugs_cells_come_to_rest_all_the_same() -> None:
+    assert dosing_segments({}, np.empty((2, 0))) == (Segment(-INF, 0.0, {}),)
+    assert dosing_segments({}, np.empty((2, 0)), equilibrate=False) == ()
+    with_drug = dosing_segments({"d": ("x", Dosing.after(1))}, [[2.0]], equilibrate=False)
+    assert [(s.start, s.end) for s in with_drug] == [(0, 1), (1, INF)]
+
+
 # ---- what is refused --------------------------------------------------------------------------------------------
 
 
