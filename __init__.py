@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from .doses import Dosing, bliss_excess, hsa_excess
+    from .doses import Design, Dosing, bliss_excess, hsa_excess
     from .fitting import (
         Ensemble,
         Fit,
@@ -79,7 +79,7 @@ _SIMULATOR = (
     "steady_state_gradient", "warmup",
 )  # fmt: skip
 
-_DOSES = ("Dosing", "bliss_excess", "hsa_excess")
+_DOSES = ("Design", "Dosing", "bliss_excess", "hsa_excess")
 
 _FITTING = (
     "Ensemble", "Fit", "Group", "Problem", "Profiles", "bands", "fit", "laplace_posterior", "leave_out",
@@ -90,7 +90,7 @@ _FITTING = (
 __all__ = [
     "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_ensemble", "aml_fitted", "aml_left_out",
     "aml_model", "aml_modules", "aml_predictions", "aml_problem", "aml_protocol", "aml_raf_mek_draws", "aml_tables",
-    "dose_matrix",
+    "dose_matrix", "read_design",
     "remove_drug", *_SIMULATOR, *_DOSES, *_FITTING,
 ]  # fmt: skip
 
@@ -234,6 +234,41 @@ def aml_protocol(
     )
 
 
+def read_design(path: str | PathLike[str]) -> Design:
+    """Return the checked design of a TOML file: see `doses.design` for its keys.
+
+    With the shipped model, names are checked, half-lives of patients looked up, and doses in plasma become free ones.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or a key cannot be used: names file and key, what was given and what is expected,
+        with the nearest name.
+    """
+    from . import models
+    from .doses import read_design as read
+    from .simulator import InputError
+
+    known = {
+        "context": models.contexts.names(),
+        "stroma": (models.contexts.OFF, *models.contexts.stromas()),
+        "drug": models.drugs.names(),
+        "readout": tuple(dict.fromkeys((*models.observables.READOUTS, *aml_model().observables))),
+        "parameter": aml_model().parameters,
+    }
+    design = read(path, known)
+    if design.model != "aml":
+        return design
+    doses, dosing = dict(design.drugs), dict(design.dosing)
+    for drug in doses:
+        try:
+            doses[drug] = tuple(_aml_free({drug: dose}, design.medium)[drug] for dose in doses[drug])
+            dosing |= {drug: _aml_dosing(drug, dosing[drug])} if drug in dosing else {}
+        except InputError as error:
+            raise InputError(f"{design.file}: drugs.{drug}: {error}") from None
+    return dataclasses.replace(design, drugs=doses, dosing=dosing, medium="free")
+
+
 def _aml_timed(drugs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return dose and dosing of each drug; one that is given by its dose alone is there from time 0 on."""
     from .simulator import InputError
@@ -264,7 +299,7 @@ def _aml_free(doses: Mapping[str, float], medium: str) -> dict[str, float]:
 def _aml_dosing(drug: str, dosing: Dosing | str) -> Dosing:
     """Return when a drug is there, from words too, with its half-life in patients where that is meant."""
     from . import models
-    from .doses import Dosing, read_dosing
+    from .doses import Design, Dosing, read_dosing
     from .simulator import InputError
 
     when = read_dosing(dosing) if isinstance(dosing, str) else dosing

@@ -10,11 +10,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .design import Design, read_design
     from .dosing import Dosing, Piece, dosing_segments, overlaid, read_dosing
     from .matrix import DoseAxis, dose_matrix
     from .synergy import bliss_excess, hsa_excess
 
 _HOME = {
+    "Design": "design", "read_design": "design",
     "Dosing": "dosing", "Piece": "dosing", "dosing_segments": "dosing", "overlaid": "dosing", "read_dosing": "dosing",
     "DoseAxis": "matrix", "dose_matrix": "matrix",
     "bliss_excess": "synergy", "hsa_excess": "synergy",
