@@ -66,6 +66,11 @@ class Piece:
                 "leave it out where the concentration stays"
             )
 
+    def __str__(self) -> str:
+        words = f"[{self.start:.12g}, {self.end:.12g})" + ("" if self.level == 1 else f" x {self.level:g}")
+        words += " on top" if self.on_top else ""
+        return words + ("" if self.half_life == math.inf else f" half-life {self.half_life}")
+
 
 @dataclass(frozen=True)
 class Dosing:
@@ -143,6 +148,13 @@ class Dosing:
             Piece(time, end, half_life=half_life, on_top=i > 0)
             for i, (time, end) in enumerate(itertools.pairwise((*times, math.inf)))
         ))  # fmt: skip
+
+    def __str__(self) -> str:
+        """Return the pieces in words, at most four of them, times in the unit of the model."""
+        words = [str(piece) for piece in self.pieces]
+        if len(words) > 4:
+            words = [*words[:2], "...", f"{words[-1]} ({len(words)} in all)"]
+        return "; ".join(words) or "never"
 
     @property
     def needs_half_life(self) -> bool:

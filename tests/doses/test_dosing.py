@@ -52,6 +52,15 @@ def test_steps_follow_the_pieces_without_gaps(dosing: Dosing, steps: list[tuple[
     assert dosing.steps() == steps
 
 
+def test_in_words() -> None:
+    assert str(Dosing([(0, 172800), (259200, INF, 0.5)])) == "[0, 172800); [259200, inf) x 0.5"
+    assert str(Dosing.repeated(every=24, doses=9, half_life="patient")) == (
+        "[0, 24) half-life patient; [24, 48) on top half-life patient; ...; "
+        "[192, inf) on top half-life patient (9 in all)"
+    )
+    assert str(Dosing(())) == "never"
+
+
 @pytest.mark.parametrize("until", [0.0, 0.5, 1.0, 1.5, 7.0])
 def test_what_is_asked_for_later_does_not_change_what_comes_before(until: float) -> None:
     dosing = Dosing.repeated(every=1.0, doses=3, half_life=0.7)
