@@ -101,20 +101,18 @@ def simulate(
             "--context, --drug and --drug-table belong to the shipped model; use --set NAME=NUMBER with your own"
         )
     options = SolverOptions(rtol=rtol)
+    know_drugs(drug_table)
     design = None
     if protocol is not None:
-        know_drugs(drug_table)
         others = {"MODEL": source != "aml", "--context": context, "--drug": drug, "--dosing": dosing, "--set": set_}
         design = read_protocol(protocol, others)
         source = design.model
-    t = read_times(times or TIMES) if times or design is None else list(design.times)
+    t = list(design.times) if design is not None and times is None else read_times(TIMES if times is None else times)
     settings, dosed = read_settings(set_ or []), read_dosings(dosing or [])
     table = None if out is None else read_file(out, "--out")
     figure = None if plot is None else read_file(plot, "--plot", FIGURES)
     compiled = aml_model() if source == "aml" else load_model(source)
     _check_settings(settings, compiled, shipped=source == "aml")
-    if source == "aml" and design is None:
-        know_drugs(drug_table)
     readout = readout or (None if design is None else list(design.readouts))
     if source == "aml":
         names = readouts_of(readout, compiled)
