@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .matrix import DoseAxis, dose_matrix
-    from .synergy import bliss_excess, hsa_excess
+    from .synergy import score, synergy_scores
 
 _HOME = {
     "DoseAxis": "matrix", "dose_matrix": "matrix",
-    "bliss_excess": "synergy", "hsa_excess": "synergy",
+    "score": "synergy", "synergy_scores": "synergy",
 }  # fmt: skip
 
 __all__ = sorted(_HOME)
