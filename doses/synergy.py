@@ -16,7 +16,7 @@ negative where it silences less (antagonism). A drug alone has no excess under a
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -197,8 +197,8 @@ def synergy_scores(
     weights : (n_members,)
         Of the members; all equal if None.
     structural
-        Read-outs at whose end both drugs act in one line, so that a Bliss excess follows from the wiring; empty if the
-        drugs act side by side, None if nothing is known.
+        Read-outs to which both drugs act in one line, so that a Bliss excess follows from the wiring; empty if they
+        act side by side, None if nothing is known. Those that `residual` does not have are passed over.
     threshold
         Excess above which a combination counts as synergistic.
 
@@ -215,7 +215,7 @@ def synergy_scores(
     Raises
     ------
     InputError
-        As in `score`; for weights that do not fit the members, and a read-out in `structural` that is not there.
+        As in `score`, and for weights that do not fit the members.
     """
     import xarray as xr
 
@@ -229,6 +229,8 @@ def synergy_scores(
     if not names or len(set(names)) < len(names):
         raise InputError(f"models are {names}, expected at least one of {', '.join(MODELS)}, each once")
     member_weights = checked_weights(weights, residual.sizes["member"])
+    if structural is not None and "readout" not in residual.dims:
+        raise InputError("structural names read-outs, and the residual has no dim `readout`; select it with a list")
 
     each = [score(residual, name) for name in names]
     excess = xr.concat(each, xr.DataArray(names, dims="model", name="model"), combine_attrs="drop")
@@ -249,7 +251,7 @@ def synergy_scores(
         },
         attrs={
             "threshold": threshold,
-            "note": _note(structural),
+            "note": _note(None if structural is None else [r for r in residual["readout"].values if r in structural]),
             "left_out": "; ".join(f"{name} {reason}" for name, reason in left_out.items()),
             "unknown": "; ".join(f"{name}: {one.attrs['unknown']}" for name, one in zip(names, each, strict=True)
                                  if "unknown" in one.attrs),
@@ -258,13 +260,7 @@ def synergy_scores(
     found = found.assign_coords(weight=("member", member_weights), **{d: residual[d] for d in drugs})
     if structural is None:
         return found
-    if "readout" not in residual.dims:
-        raise InputError("structural names read-outs, and the residual has no dim `readout`")
-    readouts = [str(name) for name in residual["readout"].to_numpy()]
-    for name in structural:
-        if name not in readouts:
-            raise unknown_name("readout", name, readouts)
-    return found.assign(structural=("readout", [name in structural for name in readouts]))
+    return found.assign(structural=("readout", [str(name) in structural for name in residual["readout"].to_numpy()]))
 
 
 def _bands(values: xr.DataArray, weights: Float) -> xr.DataArray:
@@ -307,13 +303,13 @@ def _unfit(residual: xr.DataArray, drugs: Sequence[str], model: str) -> str:
     return ""
 
 
-def _note(structural: Collection[str] | None) -> str:
+def _note(structural: Sequence[str] | None) -> str:
     if structural is None:
         return STRUCTURAL
     if not structural:
         return ""
     return (
         f"Both drugs act in one line on the way to {' and '.join(structural)}: the Bliss excess there is nearly "
-        "structural. It mostly follows from the wiring (two partial blocks in series), and is no evidence of synergy in "
-        "survival."
+        "structural. It mostly follows from the wiring (two partial blocks in series), and is no evidence of synergy "
+        "in survival."
     )

@@ -20,8 +20,8 @@ def checked_weights(weights: npt.ArrayLike | None, n: int) -> Float:
     given = np.ones(n) if weights is None else np.asarray(weights, float)
     if given.shape != (n,) or not np.isfinite(given).all() or (given < 0).any() or not given.sum() > 0:
         raise InputError(
-            f"weights have shape {given.shape} and sum {given.sum():g}; give {n} numbers, one per member, none negative "
-            "and not all 0"
+            f"weights have shape {given.shape} and sum {given.sum():g}; give {n} numbers, one per member, none "
+            "negative and not all 0"
         )
     return given / given.sum()
 

@@ -60,7 +60,10 @@ def test_failed_runs_and_missing_controls_are_told_apart() -> None:
 
 def test_synergy_and_bars_are_drawn_for_every_context_and_name_the_time() -> None:
     m = matrix(drugs=DRUGS)
-    synergy, bars = figures.synergy_figure([score(m.residual, "bliss"), score(m.residual, "hsa")], "P"), figures.bars_figure(m, ["P", "one"])
+    synergy, bars = (
+        figures.synergy_figure([score(m.residual, "bliss"), score(m.residual, "hsa")], "P"),
+        figures.bars_figure(m, ["P", "one"]),
+    )
     assert "Bliss excess, slow" in texts(synergy) and "alpha 3 nM + beta 3 nM" in texts(bars)
     assert all("after 100" in texts(figure) for figure in (synergy, bars))
 
