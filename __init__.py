@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from .doses import synergy_scores
+    from .doses import musyc_fit, synergy_scores
     from .fitting import (
         Ensemble,
         Fit,
@@ -79,7 +79,7 @@ _SIMULATOR = (
     "steady_state_gradient", "warmup",
 )  # fmt: skip
 
-_DOSES = ("synergy_scores",)
+_DOSES = ("musyc_fit", "synergy_scores")
 
 _FITTING = (
     "Ensemble", "Fit", "Group", "Problem", "Profiles", "bands", "fit", "laplace_posterior", "leave_out",

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .matrix import DoseAxis, dose_matrix
+    from .musyc import musyc_fit
     from .synergy import score, synergy_scores
 
 _HOME = {
     "DoseAxis": "matrix", "dose_matrix": "matrix",
-    "score": "synergy", "synergy_scores": "synergy",
+    "musyc_fit": "musyc", "score": "synergy", "synergy_scores": "synergy",
 }  # fmt: skip
 
 __all__ = sorted(_HOME)

@@ -22,6 +22,8 @@ STEEPEST, FLATTEST = 20.0, 0.1
 BEYOND = np.log(1e3)
 """How far outside the doses `halfway` may lie, as a logarithm: 1,000-fold."""
 MAX_STEPS = 300
+AT_ONCE = 4096
+"""Curves fitted together, which bounds the memory."""
 
 
 class Hill(NamedTuple):
@@ -49,13 +51,13 @@ def fit_hill(doses: Float, effect: Float, base: npt.ArrayLike = 0.0) -> Hill:
     shape = effect.shape[:-1]
     bases = np.broadcast_to(np.asarray(base, float), shape).reshape(-1)
     gain = effect.reshape(-1, effect.shape[-1]) - bases[:, None]
-    known = np.isfinite(gain).all(axis=1)
     centre = np.log(doses).mean()
     x = np.log(doses) - centre
-
     amplitude, theta = np.full(len(gain), np.nan), np.full((len(gain), 2), np.nan)
-    most = np.maximum(1.0 - bases[known], 0.0)
-    amplitude[known], theta[known] = _descended(x, gain[known], _started(x, gain[known], most), most)
+    known = np.flatnonzero(np.isfinite(gain).all(axis=1))
+    for some in np.split(known, range(AT_ONCE, len(known), AT_ONCE)):
+        most = np.maximum(1.0 - bases[some], 0.0)
+        amplitude[some], theta[some] = _descended(x, gain[some], _started(x, gain[some], most), most)
     halfway, slope = np.exp(theta[:, 0] + centre), np.exp(theta[:, 1])
     return Hill(*(values.reshape(shape) for values in (bases, amplitude, halfway, slope)))
 

@@ -16,6 +16,7 @@ negative where it silences less (antagonism). A drug alone has no excess under a
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
@@ -34,11 +35,11 @@ Float = npt.NDArray[np.float64]
 
 LONG_NAMES = {"bliss": "Bliss excess", "hsa": "HSA excess", "loewe": "Loewe excess", "zip": "ZIP delta"}
 MODELS = tuple(LONG_NAMES)
-OF_CURVES = ("loewe", "zip")
+OF_CURVES = ("loewe", "zip", "musyc")
 """Models that compare whole responses, of two drugs."""
 QUANTILES = (0.05, 0.5, 0.95)
 THRESHOLD = 0.02
-"""Excess that counts as synergy, a fraction of the control; below it lie the misfits of curves and solver errors."""
+"""Excess that counts as synergy, a fraction of the control: a choice, well above the errors of the solver."""
 MONOTONE_WITHIN = 0.05
 """How far the effect of a drug alone may fall with its dose and still have one dose per effect."""
 HALVINGS = 52
@@ -98,7 +99,8 @@ def zip_excess(effect: Float, doses_a: Float, doses_b: Float) -> Float:
 
     y_a is the Hill curve fitted to drug a alone; y_a|b, one per dose of b, that fitted to the combinations, rising from
     y_b at no dose of a, with a potency, a slope and a maximum of its own; and so the other way round. All are fits:
-    delta is 0 for independent Hill curves, and no better than the fits elsewhere. Grids with a number missing are NaN.
+    delta is 0 for independent Hill curves and no better than the fits elsewhere (curves of a steep cascade miss by some
+    0.05). Grids with a number missing are NaN.
     """
     a, b = doses_a[1:], doses_b[1:]
     inner = effect[..., 1:, 1:]
@@ -121,13 +123,13 @@ def _alone(effect: Float, n_drugs: int) -> list[Float]:
 def _monotone(alone: Float) -> npt.NDArray[np.bool_]:
     """Return which of the curves (n_curves, n_doses) are all numbers and nowhere fall far below 0 or an earlier one."""
     highest = np.maximum.accumulate(np.hstack([np.zeros((len(alone), 1)), alone]), axis=1)[:, 1:]
-    return np.isfinite(alone).all(axis=1) & ~(highest - alone > MONOTONE_WITHIN).any(axis=1)
+    return np.asarray(np.isfinite(alone).all(axis=1) & ~(highest - alone > MONOTONE_WITHIN).any(axis=1))
 
 
 # ---- with labels ------------------------------------------------------------------------------------------------
 
 
-def score(residual: xr.DataArray, model: str) -> xr.DataArray:
+def score(residual: xr.DataArray, model: str, *, structural: Collection[str] | None = None) -> xr.DataArray:
     """Return the excess over a null model, with the dims of `residual`, in fractions of the control.
 
     Parameters
@@ -137,12 +139,15 @@ def score(residual: xr.DataArray, model: str) -> xr.DataArray:
         dims. The control it is a fraction of does not matter.
     model
         One of `bliss`, `hsa`, `loewe`, `zip`; the last two compare two drugs, of three doses above 0 or more.
+    structural
+        Read-outs to which both drugs act in one line, so that a Bliss excess follows from the wiring; empty if they
+        act side by side, None if nothing is known. Those that `residual` does not have are passed over.
 
     Returns
     -------
     DataArray
         NaN where a run that the excess depends on has no number. The attribute `unknown` counts the grids that the
-        model cannot say anything of although all runs have numbers, and why.
+        model cannot say anything of although all runs have numbers, and why; `note` is what to make of `structural`.
 
     Raises
     ------
@@ -151,11 +156,8 @@ def score(residual: xr.DataArray, model: str) -> xr.DataArray:
     """
     if model not in MODELS:
         raise unknown_name("model of synergy", model, MODELS)
-    drugs = _checked_drugs(residual)
-    if reason := _unfit(residual, drugs, model):
-        raise InputError(f"{model} {reason}")
-    untreated = residual.isel(dict.fromkeys(drugs, 0), drop=True)
-    left = residual / untreated.where(untreated > 0)
+    drugs = checked_drugs(residual, model)
+    left = normalised(residual)
     others = [dim for dim in residual.dims if dim not in drugs]
     left = left.transpose(*others, *drugs)
     effect, doses = 1 - left.to_numpy(), [residual[drug].to_numpy() for drug in drugs]
@@ -167,13 +169,15 @@ def score(residual: xr.DataArray, model: str) -> xr.DataArray:
         excess = {"loewe": loewe_excess, "zip": zip_excess}[model](effect, *doses)
     labelled = left.copy(data=excess).transpose(*residual.dims)
     labelled = labelled.assign_coords({name: residual[name] for name in residual.coords})  # with units and roles
-    n_unknown = np.count_nonzero((np.isnan(excess) & np.isfinite(effect)).all(axis=(-2, -1))) if model == "loewe" else 0
     labelled.name = model
-    labelled.attrs = {"long_name": LONG_NAMES[model], "units": "fraction of control", "note": STRUCTURAL}
+    note = _note(residual, structural)
+    labelled.attrs = {"long_name": LONG_NAMES[model], "units": "fraction of control", "note": note}
+    grids = tuple(range(len(others), effect.ndim))
+    n_unknown = np.count_nonzero((np.isnan(excess) & np.isfinite(effect)).all(axis=grids))
     if n_unknown:
         labelled.attrs["unknown"] = (
-            f"{n_unknown} of {effect[..., 0, 0].size} grids: a drug alone raises the signal, or has less effect at a "
-            "higher dose"
+            f"{n_unknown} of {math.prod(effect.shape[: len(others)])} grids: a drug alone raises the signal, or has "
+            "less effect at a higher dose"
         )
     return labelled
 
@@ -197,8 +201,7 @@ def synergy_scores(
     weights : (n_members,)
         Of the members; all equal if None.
     structural
-        Read-outs to which both drugs act in one line, so that a Bliss excess follows from the wiring; empty if they
-        act side by side, None if nothing is known. Those that `residual` does not have are passed over.
+        As in `score`.
     threshold
         Excess above which a combination counts as synergistic.
 
@@ -229,10 +232,8 @@ def synergy_scores(
     if not names or len(set(names)) < len(names):
         raise InputError(f"models are {names}, expected at least one of {', '.join(MODELS)}, each once")
     member_weights = checked_weights(weights, residual.sizes["member"])
-    if structural is not None and "readout" not in residual.dims:
-        raise InputError("structural names read-outs, and the residual has no dim `readout`; select it with a list")
 
-    each = [score(residual, name) for name in names]
+    each = [score(residual, name, structural=structural) for name in names]
     excess = xr.concat(each, xr.DataArray(names, dims="model", name="model"), combine_attrs="drop")
     excess.attrs = {"long_name": "excess over the null model", "units": "fraction of control"}
     grid = excess.isel({drug: slice(1, None) for drug in drugs})
@@ -251,16 +252,30 @@ def synergy_scores(
         },
         attrs={
             "threshold": threshold,
-            "note": _note(None if structural is None else [r for r in residual["readout"].values if r in structural]),
+            "note": each[0].attrs["note"],
             "left_out": "; ".join(f"{name} {reason}" for name, reason in left_out.items()),
             "unknown": "; ".join(f"{name}: {one.attrs['unknown']}" for name, one in zip(names, each, strict=True)
                                  if "unknown" in one.attrs),
         },
     )  # fmt: skip
-    found = found.assign_coords(weight=("member", member_weights), **{d: residual[d] for d in drugs})
+    found = found.assign_coords({"weight": ("member", member_weights), **{drug: residual[drug] for drug in drugs}})
     if structural is None:
         return found
     return found.assign(structural=("readout", [str(name) in structural for name in residual["readout"].to_numpy()]))
+
+
+def checked_drugs(residual: xr.DataArray, model: str) -> tuple[str, ...]:
+    """Return the drugs of a residual; raises InputError if a model cannot be computed from their doses."""
+    drugs = _checked_drugs(residual)
+    if reason := _unfit(residual, drugs, model):
+        raise InputError(f"{model} {reason}")
+    return drugs
+
+
+def normalised(residual: xr.DataArray) -> xr.DataArray:
+    """Return the signal left as a fraction of that without drugs; NaN where that is not above 0."""
+    untreated = residual.isel(dict.fromkeys(dose_dims(residual), 0), drop=True)
+    return residual / untreated.where(untreated > 0)
 
 
 def _bands(values: xr.DataArray, weights: Float) -> xr.DataArray:
@@ -288,8 +303,8 @@ def _checked_drugs(residual: xr.DataArray) -> tuple[str, ...]:
             raise InputError(
                 f"synergy needs each drug alone: add the dose 0 to the axis of {drug}, which begins with {doses[0]:g}"
             )
-        if np.any(np.diff(doses) <= 0):
-            raise InputError(f"synergy needs doses that increase, those of {drug} are {doses.tolist()}")
+        if len(doses) < 2 or np.any(np.diff(doses) <= 0):
+            raise InputError(f"synergy needs doses of {drug} that increase from 0, given {doses.tolist()}")
     return drugs
 
 
@@ -303,13 +318,16 @@ def _unfit(residual: xr.DataArray, drugs: Sequence[str], model: str) -> str:
     return ""
 
 
-def _note(structural: Sequence[str] | None) -> str:
+def _note(residual: xr.DataArray, structural: Collection[str] | None) -> str:
     if structural is None:
         return STRUCTURAL
-    if not structural:
+    if "readout" not in residual.dims:
+        raise InputError("structural names read-outs, and the residual has no dim `readout`; select it with a list")
+    in_line = [str(name) for name in residual["readout"].to_numpy() if name in structural]
+    if not in_line:
         return ""
     return (
-        f"Both drugs act in one line on the way to {' and '.join(structural)}: the Bliss excess there is nearly "
+        f"Both drugs act in one line on the way to {' and '.join(in_line)}: the Bliss excess there is nearly "
         "structural. It mostly follows from the wiring (two partial blocks in series), and is no evidence of synergy "
         "in survival."
     )

@@ -275,7 +275,8 @@ def test_a_drug_that_raises_the_signal_has_no_dose_of_equal_effect_and_the_score
         ({"a": 3}, "bliss", "two or more drugs"),
         ({"b": slice(0, 3)}, "zip", "zip needs 3 doses above 0 of each drug, b has 2"),
         ({"b": slice(0, 3)}, "loewe", "loewe needs 3 doses"),
-        ({"b": [0, 2, 1]}, "hsa", "doses that increase"),
+        ({"b": [0, 2, 1]}, "hsa", "doses of b that increase from 0"),
+        ({"b": [0]}, "bliss", "doses of b that increase from 0"),
         ({}, "blis", "bliss"),
     ],
 )
@@ -353,6 +354,9 @@ def test_scores_say_where_excess_is_nearly_structural() -> None:
     in_line = synergy_scores(residual, structural=residuum.aml_structural(["gilteritinib", "trametinib"]))
     assert in_line["structural"].values.tolist() == [True]
     assert "one line on the way to pERK: the Bliss excess there is nearly structural" in in_line.attrs["note"]
+    assert score(residual, "hsa", structural=["pERK"]).attrs["note"] == in_line.attrs["note"]
+    with pytest.raises(InputError, match="select it with a list"):
+        score(residual.isel(readout=0), "bliss", structural=["pERK"])
     beside = synergy_scores(residual, structural=residuum.aml_structural(["gilteritinib", "ruxolitinib"]))
     assert beside["structural"].values.tolist() == [False] and not beside.attrs["note"]
 
