@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from .design import Design, read_design
     from .dosing import Dosing, Piece, dosing_segments, overlaid, read_dosing
     from .matrix import DoseAxis, dose_matrix
-    from .synergy import bliss_excess, hsa_excess
+    from .musyc import musyc_fit
+    from .synergy import score, synergy_scores
 
 _HOME = {
     "Design": "design", "read_design": "design",
     "Dosing": "dosing", "Piece": "dosing", "dosing_segments": "dosing", "overlaid": "dosing", "read_dosing": "dosing",
     "DoseAxis": "matrix", "dose_matrix": "matrix",
-    "bliss_excess": "synergy", "hsa_excess": "synergy",
+    "musyc_fit": "musyc", "score": "synergy", "synergy_scores": "synergy",
 }  # fmt: skip
 
 __all__ = sorted(_HOME)

@@ -13,7 +13,7 @@ from ..simulator import plots
 from ..simulator.report import Section, write_report, write_whole
 from . import figures
 from .matrix import dose_dims, to_frame
-from .synergy import bliss_excess, hsa_excess
+from .synergy import score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +111,7 @@ def _synergy(folder: Path, matrix: xr.Dataset) -> Section:
     if without:
         words = f"Not computed: it needs each drug alone, and 0 is not among the doses of {' and '.join(without)}."
         return Section("Synergy", [words])
-    excess, readout = [bliss_excess(matrix), hsa_excess(matrix)], str(matrix["readout"].values[0])
+    excess, readout = [score(matrix["residual"], model) for model in ("bliss", "hsa")], str(matrix["readout"].values[0])
     pictures = []
     for time, label, tag in _times(matrix):
         path = folder / f"synergy_{readout}_{tag}.png"
