@@ -172,7 +172,7 @@ def _least_squares(
 def _by_fides(problem: Problem, theta: Float, settings: Settings, seen: Seen) -> bool:
     """Minimise the loss by fides (Fröhlich and Sorger 2022); True if converged.
 
-    The Hessian is that of Gauss and Newton at the first point, updated by BFGS from the gradients.
+    The Hessian is the information at the first point, updated by BFGS from the gradients.
     """
     fides = _import_fides()
 
@@ -182,8 +182,7 @@ def _by_fides(problem: Problem, theta: Float, settings: Settings, seen: Seen) ->
         return value, gradient
 
     first = _inside(problem, theta)
-    jacobian = problem.jacobian(first)
-    hessian = jacobian.T @ jacobian
+    hessian = problem.information(first)
     # BFGS needs a positive definite matrix; directions that nothing determines get a small curvature
     hessian += 1e-6 * max(float(np.trace(hessian)) / problem.n_free, 1.0) * np.eye(problem.n_free)
     o = fides.Options

@@ -309,7 +309,7 @@ class PartialLoss:
     tolerance: float
 
     def _kept(self, rows: Float) -> Float:
-        """Return the rows of residuals, of which those of the priors follow those of the data, that count."""
+        """Return those rows of residuals or of information that count: the data come first, then the priors."""
         n_data, n_priors = self.problem.n_data, self.problem.n_priors
         return rows if self.prior else np.delete(rows, np.s_[n_data : n_data + n_priors], axis=0)
 
@@ -322,6 +322,10 @@ class PartialLoss:
     def jacobian(self, theta: Float, columns: npt.NDArray[np.intp]) -> Float:
         """Return the derivatives (n_residuals, n_columns) of the residuals that count."""
         return self._kept(self.problem.jacobian(theta, columns=columns))
+
+    def spread(self, theta: Float) -> Float:
+        """Return the standard deviations (n_free,) under the linearised model, on the search scale."""
+        return spread(self._kept(self.problem.information_rows(theta)))
 
     def minimum(self, start: Float, free: npt.NDArray[np.intp], added: Float | float = 0.0) -> _Point:
         """Return the best point with the parameters numbered `free` fitted within their bounds, the others as given.
@@ -396,8 +400,7 @@ def _profile(
     """Return one profile; raises _DeeperError where it meets a better optimum, unless this is the last attempt."""
     k = partly.problem.names.index(name)
     sides = []
-    jacobian = partly.jacobian(optimum.theta, np.arange(partly.problem.n_free))
-    sd = float(spread(jacobian)[k])
+    sd = float(partly.spread(optimum.theta)[k])
     for direction in (-1, 1):
         points, end, x = _side(partly, k, optimum, direction, threshold, sd, max_points)
         lowest = min(points, key=lambda point: point.loss)

@@ -42,8 +42,8 @@ class Fit:
         search, `prior` in words, `prior_centre` (its most probable value), `prior_sd` and `fit_sd` on the search scale
         (decades where it is log10), `determined_by` (`data`, `both`, `prior`; from the ratio of these two; `solved
         for`), `source`, `note`.
-        `fit_sd` is that of the linearised model at the optimum under the assumed noise: local, and too small if the
-        model is wrong.
+        `fit_sd` is that of the linearised model at the optimum under the assumed noise (see `Problem.information`):
+        local, and too small if the model is wrong.
     fitted
         One row per fit measurement: `observable`, `experiment`, `panel`, `label`, `time`, `measured`, `at_nominal`,
         `fitted`, `fold` (fitted / measured), `floor` (all readouts at 0), `noise_sd`, `noise`, `residual`,
@@ -247,12 +247,11 @@ def assemble(problem: Problem, theta: Float, *, starts: Sequence[Mapping[str, An
     from .minimise import observation_fitted
 
     nominal, best = problem.evaluate_many([observation_fitted(problem, problem.nominal), theta], validation=True)
-    jacobian = problem.jacobian(theta)
     data = best.residuals[: problem.n_data]
     failed = any(best.failures[row] for row in problem.fit_rows)
     message = f"{message}; simulations fail at this point, do not use it" if failed else message
     return Fit(
-        parameters=_with_solved(problem, _parameter_table(problem, theta, jacobian), best.inner),
+        parameters=_with_solved(problem, _parameter_table(problem, theta), best.inner),
         fitted=_measurement_table(problem, problem.fit_rows, nominal, best),
         validation=_validation_table(problem, nominal, best),
         starts=pd.DataFrame(starts),
@@ -275,12 +274,12 @@ def assemble(problem: Problem, theta: Float, *, starts: Sequence[Mapping[str, An
     )
 
 
-def spread(jacobian: Float) -> Float:
+def spread(rows: Float) -> Float:
     """Return the standard deviation of each parameter under the linearised model, (n_free,); inf where undetermined.
 
-    It is the square root of the diagonal of (J^T J)^-1 for a Jacobian (n_residuals, n_free) of weighted residuals.
+    It is the square root of the diagonal of (R^T R)^-1 for rows R (n_rows, n_free) of `Problem.information_rows`.
     """
-    _, singular, vt = np.linalg.svd(jacobian, full_matrices=True)
+    _, singular, vt = np.linalg.svd(rows, full_matrices=True)
     weights = np.zeros(vt.shape[0])
     weights[: len(singular)] = singular
     seen = weights > 1e-12 * max(float(weights.max(initial=0.0)), 1e-300)
@@ -289,7 +288,7 @@ def spread(jacobian: Float) -> Float:
     return np.where((vt[~seen] ** 2).sum(axis=0) > 1e-8, np.inf, np.sqrt(variance))
 
 
-def _parameter_table(problem: Problem, theta: Float, jacobian: Float) -> pd.DataFrame:
+def _parameter_table(problem: Problem, theta: Float) -> pd.DataFrame:
     import pandas as pd
 
     scaling = problem.scaling
@@ -297,7 +296,7 @@ def _parameter_table(problem: Problem, theta: Float, jacobian: Float) -> pd.Data
     width = problem.upper - problem.lower
     at_lower = theta - problem.lower < NEAR_BOUND * width
     at_upper = problem.upper - theta < NEAR_BOUND * width
-    fit_sd, prior_sd = spread(jacobian), scaling.prior_spread()
+    fit_sd, prior_sd = spread(problem.information_rows(theta)), scaling.prior_spread()
     ratio = fit_sd / prior_sd
     determined = np.select(
         [np.isnan(prior_sd), ratio < DATA_BELOW, ratio > PRIOR_ABOVE], ["data", "data", "prior"], "both"

@@ -4,7 +4,7 @@ Three ways. `sample_posterior` walks: the affine-invariant ensemble sampler of G
 `fit`), with moves by differential evolution (ter Braak 2006); it needs thousands of evaluations and assumes nothing.
 `refitted_posterior` fits anew to data and priors with noise of their own added; one fit per member, which is what a
 problem of many parameters can afford. `laplace_posterior` needs nothing but the optimum: draws from the normal
-distribution with the Gauss-Newton Hessian, weighted by how far off that is at each draw. All see the density over the
+distribution with the Fisher information, weighted by how far off that is at each draw. All see the density over the
 search scale, exp(-loss), within bounds.
 """
 
@@ -418,7 +418,7 @@ def laplace_posterior(
 
     Notes
     -----
-    The covariance is (J^T J + D)^-1, with J the Jacobian of the residuals and D the inverse variances of uniform
+    The covariance is (I + D)^-1, with I that of `Problem.information` and D the inverse variances of uniform
     distributions between the bounds, which keep directions finite that nothing determines. Limits: one optimum; what
     is bent or has heavier tails than a normal distribution is reached by few draws with large weights, and what no
     draw reaches is not missed by the effective size.
@@ -459,7 +459,6 @@ def _optimum(problem: Problem, start: Float) -> Float:
 
 def normal_root(problem: Problem, theta: Float) -> Float:
     """Return R (n_free, n_free) with R R^T the covariance of the normal approximation at `theta`."""
-    jacobian = problem.jacobian(theta)
-    hessian = jacobian.T @ jacobian + np.diag(12.0 / (problem.upper - problem.lower) ** 2)
+    hessian = problem.information(theta) + np.diag(12.0 / (problem.upper - problem.lower) ** 2)
     values, vectors = np.linalg.eigh(hessian)
     return vectors / np.sqrt(np.maximum(values, 1e-12 * values.max()))
