@@ -164,9 +164,22 @@ def _least_squares(
     done = least_squares(
         residuals, _inside(problem, theta)[free], bounds=(problem.lower[free], problem.upper[free]), method="trf",
         jac=lambda part: problem.jacobian(whole(part), columns=free),
-        ftol=tolerance, xtol=tolerance, gtol=tolerance, max_nfev=limit, x_scale="jac",
+        ftol=tolerance_of_squares(problem, tolerance), xtol=tolerance, gtol=tolerance, max_nfev=limit, x_scale="jac",
     )  # fmt: skip
     return bool(done.status > 0)
+
+
+def tolerance_of_squares(problem: Problem, tolerance: float) -> float:
+    """Return the relative change of half the sum of squared residuals that is one of `tolerance` of the misfit.
+
+    The residuals of estimated sigmas hold constants that dwarf the misfit, which is about 1/2 per measurement.
+    """
+    if not problem.n_spreads:
+        return tolerance
+    misfit = 0.5 * problem.n_data
+    # Gauss and Newton's method knows half the curvature to sigma only: a small gain there is far from the last
+    share = 0.05 * misfit / (misfit + problem.excess)
+    return max(tolerance * share, float(np.finfo(float).eps))
 
 
 def _by_fides(problem: Problem, theta: Float, settings: Settings, seen: Seen) -> bool:

@@ -107,7 +107,7 @@ class Evaluation:
     sigma : (n_measurements,)
         Sigma of the noise of each row.
     excess
-        What the constants in the residuals of sigmas add to half their sum of squares.
+        That of the problem.
     inner
         Parameters that were solved for, by name.
     """
@@ -162,6 +162,8 @@ class Problem:
         Counts of fit rows, informative priors and estimated parameters.
     n_spreads
         Number of fit rows whose sigma is estimated and enters the likelihood.
+    excess
+        What the constants in the residuals of sigmas add to half their sum of squares.
     inner
         What is solved for at each point instead of searched; None if nothing is.
     n_failures
@@ -209,6 +211,7 @@ class Problem:
             row for row in self.fit_rows if self.observation.sd_is_free[row] and not self.observation.censoring[row]
         ], np.intp)  # fmt: skip
         self.n_spreads = len(self._spread_rows)
+        self.excess = 0.5 * SPREAD * self.n_spreads
         self.observational = np.array([name not in self.experiments.parameters for name in self.names])
         self.n_failures = 0
 
@@ -305,8 +308,7 @@ class Problem:
         spreads = np.sqrt(np.maximum(np.where(np.isfinite(spreads), spreads, 0.0) + SPREAD, 0.0))
         whole = np.concatenate([residuals[self.fit_rows], self.scaling.prior_residuals(theta), spreads])
         predicted = np.where(asked, predicted, np.nan)
-        excess = 0.5 * SPREAD * self.n_spreads
-        evaluation = Evaluation(theta.copy(), predicted, whole, tuple(failures), sigma, excess, inner)
+        evaluation = Evaluation(theta.copy(), predicted, whole, tuple(failures), sigma, self.excess, inner)
         return _Compared(evaluation, values, readouts, misfit)
 
     def residuals(self, theta: npt.ArrayLike) -> Float:

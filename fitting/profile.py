@@ -27,6 +27,7 @@ import numpy.typing as npt
 from ..simulator.errors import InputError, unknown_name
 from ..simulator.progress import progress_bar
 from ..simulator.report import write_whole
+from .minimise import tolerance_of_squares
 from .result import NEAR_BOUND, spread
 
 if TYPE_CHECKING:
@@ -354,12 +355,10 @@ class PartialLoss:
 
         lower, upper = self.problem.lower[free], self.problem.upper[free]
         margin = 1e-9 * (upper - lower)
-        # the residuals of estimated sigmas hold a constant that dwarfs the loss
-        relative = self.tolerance * (1e-3 if self.problem.n_spreads else 1.0)
         least_squares(
             residuals, np.clip(start[free], lower + margin, upper - margin), bounds=(lower, upper), method="trf",
             jac=lambda part: self.jacobian(whole(part), free), x_scale="jac", max_nfev=100,
-            ftol=relative, xtol=self.tolerance, gtol=self.tolerance,
+            ftol=tolerance_of_squares(self.problem, self.tolerance), xtol=self.tolerance, gtol=self.tolerance,
         )  # fmt: skip
         assert best is not None
         return best
