@@ -26,6 +26,7 @@ from ..simulator.progress import progress_bar
 from ..simulator.report import write_whole
 from .posterior import Ensemble
 from .profile import PartialLoss, starting_point
+from .result import NEAR_BOUND
 
 if TYPE_CHECKING:
     from .objective import Problem
@@ -328,15 +329,18 @@ def refitted_posterior(
     Raises
     ------
     InputError
-        For settings out of range, where no member is left, or for a checkpoint of something else.
+        For settings out of range, where no member is left, or for a checkpoint of something else; for censored rows,
+        noise other than normal or log-normal, and sigmas that are estimated.
 
     Notes
     -----
     Residuals r(theta) + e with e standard normal are minimised (randomised maximum likelihood: Oliver, He and Reynolds
     1996; Bardsley et al. 2014). These are draws from the posterior where predictions are linear in theta and noise and
-    priors normal; elsewhere they are an approximation without weights. Each fit starts from a draw of the normal
-    approximation, so that what neither data nor priors see keeps its spread.
+    priors normal; elsewhere they are an approximation without weights. At the bound of a uniform prior members pile up,
+    whereas the posterior ends there. Each fit starts from a draw of the normal approximation, so that what neither data
+    nor priors see keeps its spread.
     """
+    _require_quadratic(problem)
     if members < 1:
         raise InputError(f"members is {members}, expected at least 1")
     if not 0 < tolerance < 1:
@@ -377,11 +381,36 @@ def refitted_posterior(
             raise KeyboardInterrupt
         raise InputError("simulations fail at all members; give a theta at which they do not")
     told = f"{len(good)} fits to data and priors with noise added, {np.count_nonzero(~good)} left out because runs fail"
-    told += "; exact only where predictions are linear in the parameters"
+    told += f"; exact only where predictions are linear in the parameters{_piled_up(problem, points[:members][good])}"
     return Ensemble.from_points(
         problem, points[:members][good], method="refit", seed=seed, tolerance=tolerance,
         diagnostics=f"stopped by the user; {told}" if stopped else told, loss=losses[:members][good].tolist(),
     )  # fmt: skip
+
+
+def _require_quadratic(problem: Problem) -> None:
+    rows = problem.fit_rows
+    for n, words in (
+        (np.count_nonzero(~problem.observation.quadratic[rows]), "are censored or have noise that is not normal"),
+        (problem.n_spreads, "have a sigma that is estimated"),
+    ):
+        if n:
+            raise InputError(
+                f"{n} of {len(rows)} measurements {words}, to which refitting adds no noise that would be right; "
+                "use sample_posterior, or laplace_posterior"
+            )
+
+
+def _piled_up(problem: Problem, points: Float) -> str:
+    """Return how many members lie at the bound of a uniform prior, and of which parameters, in words."""
+    width = problem.upper - problem.lower
+    near = np.minimum(points - problem.lower, problem.upper - points) < NEAR_BOUND * width
+    near &= np.isnan(problem.scaling.prior_spread())
+    if not near.any():
+        return ""
+    each = ", ".join(f"{name} in {n}" for name, n in zip(problem.names, near.sum(axis=0), strict=True) if n)
+    n = f"{np.count_nonzero(near.any(axis=1))} of {len(points)}"
+    return f"; {n} members lie at the bound of a uniform prior ({each}), more than the posterior has there"
 
 
 # ---- the normal approximation -----------------------------------------------------------------------------------

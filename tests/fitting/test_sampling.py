@@ -98,8 +98,32 @@ def test_what_nothing_sees_keeps_its_spread(make: Callable) -> None:
 def test_refitted_members_lie_between_the_bounds(make: Callable) -> None:
     frames = linear_frames(DESIGN, MEASURED, sd=0.2)
     frames["parameters"].loc[2, "upperBound"] = 1.9
-    drawn = refitted_posterior(make(frames), members=30, progress=False)["x2"]
-    assert drawn.max() <= 1.9 and np.count_nonzero(drawn > 1.8999) > 3
+    done = refitted_posterior(make(frames), members=30, progress=False)
+    n = np.count_nonzero(done["x2"] > 1.8999)
+    assert done["x2"].max() <= 1.9 and n > 3
+    assert f"{n} of 30 members lie at the bound of a uniform prior (x2 in {n})" in done.provenance["diagnostics"]
+
+
+def test_members_at_no_bound_are_not_spoken_of(linear: Callable) -> None:
+    done = refitted_posterior(linear(), members=3, progress=False)
+    assert done.provenance["diagnostics"].endswith("linear in the parameters")
+
+
+def test_what_refitting_would_get_wrong_is_refused(make: Callable) -> None:
+    frames = linear_frames(DESIGN, MEASURED, sd=0.2)
+    for change, words in (
+        ({"measurements": ("censoring", "left")}, "12 of 12 measurements are censored"),
+        ({"observables": ("noiseDistribution", "laplace")}, "noise that is not normal"),
+        ({"parameters": ("estimate", "true")}, "a sigma that is estimated.*use sample_posterior"),
+    ):
+        changed = {name: frame.copy() for name, frame in frames.items()}
+        for table, (column, cell) in change.items():
+            changed[table][column] = cell
+        changed["parameters"]["lowerBound"] = [-50, -50, -50, -50, 0.01]
+        changed["parameters"]["upperBound"] = 50
+        changed["parameters"]["parameterScale"] = ["lin"] * 4 + ["log10"]
+        with pytest.raises(InputError, match=words):
+            refitted_posterior(make(changed), members=2, progress=False)
 
 
 @pytest.mark.fault
