@@ -27,6 +27,7 @@ import numpy.typing as npt
 from ..simulator.errors import InputError, unknown_name
 from ..simulator.progress import progress_bar
 from ..simulator.report import write_whole
+from .checkpoint import beside_tables
 from .minimise import tolerance_of_squares
 from .result import NEAR_BOUND, spread
 
@@ -202,8 +203,9 @@ def profile_likelihood(
     kinds = [LIKELIHOOD, POSTERIOR] if prior is None else [POSTERIOR if prior else LIKELIHOOD]
     if not problem.n_priors:
         kinds = [LIKELIHOOD]
-    identity = {**problem.provenance(), "level": level, "tolerance": tolerance, "max_points": max_points}
-    book = _Book(None if checkpoint is None else Path(checkpoint), identity)
+    settings = {**beside_tables(problem), "level": level, "tolerance": tolerance, "max_points": max_points}
+    identity = {**problem.provenance(), **settings}
+    book = _Book(None if checkpoint is None else Path(checkpoint), identity, ("model_hash", "data_hash", *settings))
     if resume:
         book.read()
     stopped = False
@@ -583,10 +585,10 @@ def _at_bound(problem: Problem, k: int, x: float) -> bool:
 
 
 class _Book:
-    """Optima and finished profiles, kept in a file where there is one."""
+    """Optima and finished profiles, kept in a file where there is one; one that agrees in `decisive` can be read."""
 
-    def __init__(self, path: Path | None, identity: Mapping[str, Any]) -> None:
-        self.path, self.identity = path, dict(identity)
+    def __init__(self, path: Path | None, identity: Mapping[str, Any], decisive: Sequence[str]) -> None:
+        self.path, self.identity, self._decisive = path, dict(identity), tuple(decisive)
         self.optima: dict[str, Float] = {}
         self.profiles: dict[tuple[str, str], Profile] = {}
 
@@ -613,7 +615,7 @@ class _Book:
             raise InputError(f"{self.path} is no checkpoint of profiles ({error}); remove it to begin anew") from None
         if schema != SCHEMA:
             raise InputError(f"{self.path} has the format {schema!r}, this version reads {SCHEMA!r}; begin anew")
-        for what in ("model_hash", "data_hash", "level", "tolerance", "max_points"):
+        for what in self._decisive:
             if theirs.get(what) != self.identity[what]:
                 raise InputError(
                     f"{self.path} was made with {what} {theirs.get(what)}, now it is {self.identity[what]}; go on with "

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from ..simulator.errors import InputError
 from ..simulator.progress import progress_bar
 from ..simulator.report import write_whole
+from .checkpoint import beside_tables
 from .posterior import Ensemble
 from .profile import PartialLoss, starting_point
 from .result import NEAR_BOUND
@@ -154,8 +155,7 @@ def sample_posterior(
     if resume and checkpoint is None:
         raise InputError("resume needs the checkpoint file of the run to go on with; give checkpoint")
     start = starting_point(problem, theta)
-    identity = {"model_hash": problem.compiled.hash, "data_hash": problem.tables.hash, "seed": str(seed),
-                "walkers": str(walkers), "start": start.tobytes().hex()}  # fmt: skip
+    identity = _identity(problem, start, seed=seed, walkers=walkers)
     path = None if checkpoint is None else Path(checkpoint)
     random = np.random.RandomState(seed)  # emcee's kind of generator
     if resume and path is not None and path.exists():
@@ -254,6 +254,17 @@ def _read_walk(path: Path, identity: dict[str, str]) -> tuple[Float, Float, Any]
     return chain, losses, ("MT19937", keys, int(place[0]), int(place[1]), float(cached))
 
 
+def _identity(problem: Problem, start: Float, **settings: float) -> dict[str, str]:
+    """Return what a checkpoint of draws belongs to, by name."""
+    return {
+        "model_hash": problem.compiled.hash,
+        "data_hash": problem.tables.hash,
+        **beside_tables(problem),
+        **{name: str(value) for name, value in settings.items()},
+        "start": start.tobytes().hex(),
+    }
+
+
 def _write_arrays(path: Path, identity: dict[str, str], arrays: dict[str, Any]) -> None:
     """Write arrays and what they belong to, whole or not at all."""
     content: dict[str, Any] = {"schema": SCHEMA, **arrays, **identity}
@@ -349,8 +360,7 @@ def refitted_posterior(
         raise InputError("resume needs the checkpoint file of the run to go on with; give checkpoint")
     start = starting_point(problem, theta)
     path = None if checkpoint is None else Path(checkpoint)
-    identity = {"model_hash": problem.compiled.hash, "data_hash": problem.tables.hash, "seed": str(seed),
-                "tolerance": str(tolerance), "start": start.tobytes().hex()}  # fmt: skip
+    identity = _identity(problem, start, seed=seed, tolerance=tolerance)
     points = np.empty((0, problem.n_free))
     losses = np.empty(0)
     if resume and path is not None and path.exists():

@@ -146,6 +146,9 @@ def test_refitting_goes_on_where_it_stopped(linear: Callable, tmp_path: Path, mo
     assert np.array_equal(done.values, whole.values)
     with pytest.raises(InputError, match="was made with seed 2, now it is 3"):
         refitted_posterior(linear(), members=8, seed=3, checkpoint=path, resume=True, progress=False)
+    looser = problem.with_options(SolverOptions(rtol=1e-6))
+    with pytest.raises(InputError, match=r"was made with solver .*rtol=1e-09.*, now it is .*rtol=1e-06"):
+        refitted_posterior(looser, members=8, seed=2, checkpoint=path, resume=True, progress=False)
 
 
 def test_wrong_settings_of_refitting_are_named(linear: Callable, frames: Any, make: Callable) -> None:
@@ -239,6 +242,9 @@ def test_a_checkpoint_of_something_else_is_refused(
         sample_posterior(linear(), seed=1, checkpoint=path, resume=True, **settings)
     with pytest.raises(InputError, match="another start"):
         sample_posterior(linear(), np.ones(4), checkpoint=path, resume=True, **settings)
+    with pytest.raises(InputError, match="was made with solver"):
+        looser = linear().with_options(SolverOptions(rtol=1e-6))
+        sample_posterior(looser, checkpoint=path, resume=True, **settings)
     for content in (b"", b"chain", path.read_bytes()[:300]):
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"chain\.npz is no checkpoint"):
