@@ -113,8 +113,12 @@ def minimise(problem: Problem, start: Start, settings: Settings, tell: Callable[
         return
     finally:
         start.n_failures = problem.n_failures - failures_before
-    limit = f"limit of {settings.max_evaluations} steps reached before convergence"
-    start.message = "converged" if start.converged else limit
+    start.message = ended(start.converged, settings.max_evaluations)
+
+
+def ended(converged: bool, limit: int) -> str:
+    """Return in words how a search ended that could take `limit` steps."""
+    return "converged" if converged else f"limit of {limit} steps reached before convergence"
 
 
 def observation_fitted(problem: Problem, theta: Float, tolerance: float = 1e-6, seen: Seen | None = None) -> Float:
