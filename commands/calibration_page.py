@@ -19,7 +19,11 @@ def left_out_section(folder: Path, rows: pd.DataFrame, summary: pd.DataFrame) ->
     from ..simulator import plots
 
     headings = {"left_out": "left out", "covered": "covered (share)", "fold_model": "model, median fold error"}
-    headings |= {c: f"{c.removeprefix('fold_')}, median fold error" for c in summary if c not in (*headings, "rows")}
+    headings |= {
+        c: f"{c.removeprefix('fold_')}, median fold error"
+        for c in summary
+        if c.startswith("fold_") and c not in headings
+    }
     table = summary.rename(columns=headings)
     path = plots.save(_left_out_figure(rows), folder / "left_out.png")
     words = [
