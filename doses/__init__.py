@@ -10,11 +10,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .matrix import DoseAxis, dose_matrix
+    from .matrix import DoseAxis, DoseMatrix, dose_matrix, load_matrix
     from .synergy import bliss_excess, hsa_excess
 
 _HOME = {
-    "DoseAxis": "matrix", "dose_matrix": "matrix",
+    "DoseAxis": "matrix", "DoseMatrix": "matrix", "dose_matrix": "matrix", "load_matrix": "matrix",
     "bliss_excess": "synergy", "hsa_excess": "synergy",
 }  # fmt: skip
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..simulator.errors import InputError
-from .matrix import dose_dims
+from .matrix import DoseMatrix, dose_dims
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -28,16 +28,16 @@ STRUCTURAL = (
 )
 
 
-def bliss_excess(matrix: xr.Dataset) -> xr.DataArray:
-    """Return the excess over Bliss independence, `prod_i r_i - r`, with the dims of `matrix.residual`.
+def bliss_excess(matrix: DoseMatrix | xr.DataArray) -> xr.DataArray:
+    """Return the excess over Bliss independence, `prod_i r_i - r`, with the dims of `DoseMatrix.residual`.
 
     Raises InputError unless the matrix has two or more drugs, each with a dose of 0.
     """
     return _excess(matrix, lambda a, b: a * b, "Bliss excess")
 
 
-def hsa_excess(matrix: xr.Dataset) -> xr.DataArray:
-    """Return the excess over the highest single agent, `min_i r_i - r`, with the dims of `matrix.residual`.
+def hsa_excess(matrix: DoseMatrix | xr.DataArray) -> xr.DataArray:
+    """Return the excess over the highest single agent, `min_i r_i - r`, with the dims of `DoseMatrix.residual`.
 
     Raises InputError unless the matrix has two or more drugs, each with a dose of 0.
     """
@@ -47,23 +47,24 @@ def hsa_excess(matrix: xr.Dataset) -> xr.DataArray:
 
 
 def _excess(
-    matrix: xr.Dataset, combine: Callable[[xr.DataArray, xr.DataArray], xr.DataArray], name: str
+    matrix: DoseMatrix | xr.DataArray, combine: Callable[[xr.DataArray, xr.DataArray], xr.DataArray], name: str
 ) -> xr.DataArray:
-    drugs = dose_dims(matrix)
+    left = matrix.residual() if isinstance(matrix, DoseMatrix) else matrix
+    drugs = dose_dims(left)
     if len(drugs) < 2:
         raise InputError(f"synergy needs two or more drugs, the matrix has {len(drugs)}")
     for drug in drugs:
-        if not np.any(matrix[drug] == 0):
+        if not np.any(left[drug] == 0):
             raise InputError(f"synergy needs each drug alone: add the dose 0 to the axis of the others and of {drug}")
-    untreated = matrix["residual"].sel(dict.fromkeys(drugs, 0.0), drop=True)
-    residual = (matrix["residual"] / untreated.where(untreated > 0)).transpose(*matrix["residual"].dims)
+    untreated = left.sel(dict.fromkeys(drugs, 0.0), drop=True)
+    residual = (left / untreated.where(untreated > 0)).transpose(*left.dims)
     expected: xr.DataArray | None = None
     for drug in drugs:
         alone = residual.sel({other: 0.0 for other in drugs if other != drug}, drop=True)
         expected = alone if expected is None else combine(expected, alone)
     assert expected is not None
     excess = (expected - residual).transpose(*residual.dims)
-    excess = excess.assign_coords({name: matrix[name] for name in residual.coords})  # with units and roles
+    excess = excess.assign_coords({name: left[name] for name in residual.coords})  # with units and roles
     excess.name = name.lower().replace(" ", "_")
     excess.attrs = {"long_name": name, "units": "fraction of control", "note": STRUCTURAL}
     return excess

@@ -22,6 +22,7 @@ from ..simulator.ensemble import simulate
 from ..simulator.errors import InputError, unknown_name
 from ..simulator.expressions import array_function, names_in, parse
 from ..simulator.protocol import Conditions, Segment
+from ..simulator.quantiles import weighted_quantiles
 from ..simulator.report import write_whole
 from ..simulator.status import Status
 from .tables import is_number
@@ -459,30 +460,16 @@ def bands(predictions: xr.Dataset, quantiles: Sequence[float] = QUANTILES) -> xr
     """
     import xarray as xr
 
-    q = np.atleast_1d(np.asarray(quantiles, float))
-    if q.ndim != 1 or not len(q) or not np.all((q >= 0) & (q <= 1)):
-        raise InputError(f"quantiles are {quantiles!r}, expected numbers from 0 to 1")
-    value, weight = predictions["value"], predictions["weight"].to_numpy()
+    value = predictions["value"]
     dims = tuple(dim for dim in value.dims if dim != "member")
     numbers = value.transpose("member", *dims).to_numpy()
-    there = ~np.isnan(numbers)
-    weights = np.where(there, weight.reshape(-1, *[1] * len(dims)), 0.0)
-    left = weights.sum(axis=0)
-    order = np.argsort(numbers, axis=0, kind="stable")  # NaN last
-    ranked = np.take_along_axis(numbers, order, axis=0)
-    with np.errstate(invalid="ignore"):
-        reached = np.cumsum(np.take_along_axis(weights, order, axis=0), axis=0) / left
-    found = np.stack(
-        [
-            # rounding of the sum must not pass over the member that reaches q
-            np.take_along_axis(ranked, np.argmax(reached >= min(each, 1.0) - 1e-12, axis=0)[None], axis=0)[0]
-            for each in q
-        ]
-    )
-    found = np.where(left > 0, found, np.nan)
+    found, left = weighted_quantiles(numbers, predictions["weight"].to_numpy(), quantiles)
     return xr.Dataset(
         {"value": (("quantile", *dims), found), "left": (dims, left)},
-        coords={"quantile": q, **{name: predictions[name] for name in dims if name in predictions.coords}},
+        coords={
+            "quantile": np.atleast_1d(np.asarray(quantiles, float)),
+            **{name: predictions[name] for name in dims if name in predictions.coords},
+        },
         attrs=dict(predictions.attrs),
     )
 

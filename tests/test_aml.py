@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import xarray as xr
 
 import residuum
+from residuum.doses import DoseMatrix
 
 CONTEXTS = ["blast-itd", "blast-itd+erk-stroma", "blast-wt", "blast-wt+erk-stroma"]
 
 
 @pytest.fixture(scope="module")
-def matrix() -> xr.Dataset:
+def matrix() -> DoseMatrix:
     drugs = {"gilteritinib": [0, 1, 100], "trametinib": [0, 30]}
     return residuum.dose_matrix(
         residuum.aml_model(), drugs, CONTEXTS, ["pERK", "pSTAT5", "pFLT3", "survival_score"], [7200.0, 86_400.0]
     ).isel(member=0)
 
 
-def left(matrix: xr.Dataset, context: str, readout: str, gilteritinib: float, trametinib: float) -> np.ndarray:
+def left(matrix: DoseMatrix, context: str, readout: str, gilteritinib: float, trametinib: float) -> np.ndarray:
     """Return the residuals at 2 h and 24 h."""
     place = {"context": context, "readout": readout, "gilteritinib": gilteritinib, "trametinib": trametinib}
-    return matrix.residual.sel(place).values
+    return matrix.residual().sel(place).values
 
 
-def test_every_run_finishes(matrix: xr.Dataset) -> None:
-    assert matrix.attrs["n_failed"] == 0 and np.isfinite(matrix.residual).all()
+def test_every_run_finishes(matrix: DoseMatrix) -> None:
+    assert matrix.dataset.attrs["n_failed"] == 0 and np.isfinite(matrix.residual()).all()
 
 
-def test_off_stroma_the_flt3_inhibitor_alone_takes_pERK_of_itd_cells_and_some_returns(matrix: xr.Dataset) -> None:
+def test_off_stroma_the_flt3_inhibitor_alone_takes_pERK_of_itd_cells_and_some_returns(matrix: DoseMatrix) -> None:
     """Within a day pERK rebounds with pFLT3 and pSTAT5 still low, and a MEK inhibitor prevents it (Bruner et al. 2017).
 
     The size is not readable there: a fall to 0.35 or less, 1.5-fold or more of that at 24 h, 0.3 or less of the others.
@@ -43,7 +43,7 @@ def test_off_stroma_the_flt3_inhibitor_alone_takes_pERK_of_itd_cells_and_some_re
 
 @pytest.mark.parametrize("cell", ["blast-itd", "blast-wt"])
 def test_on_stroma_pERK_stays_while_pFLT3_is_inhibited_until_a_mek_inhibitor_is_added(
-    matrix: xr.Dataset, cell: str
+    matrix: DoseMatrix, cell: str
 ) -> None:
     """Directions of Yang et al. 2014: nine tenths of pFLT3 gone, half of pERK kept; then a tenth, a blot's floor."""
     stroma = f"{cell}+erk-stroma"
@@ -53,13 +53,13 @@ def test_on_stroma_pERK_stays_while_pFLT3_is_inhibited_until_a_mek_inhibitor_is_
     assert np.all(left(matrix, stroma, "pERK", 100, 30) <= 0.1)
 
 
-def test_the_mek_inhibitor_leaves_pSTAT5(matrix: xr.Dataset) -> None:
+def test_the_mek_inhibitor_leaves_pSTAT5(matrix: DoseMatrix) -> None:
     """U0126 leaves 0.5-1.05 of pSTAT5 (Latini, Venafra et al. 2024)."""
     for context in CONTEXTS:
         assert np.all(np.abs(left(matrix, context, "pSTAT5", 0, 30) - 0.775) <= 0.275)
 
 
-def test_gilteritinib_inhibits_pFLT3_of_itd_by_half_near_its_published_ic50(matrix: xr.Dataset) -> None:
+def test_gilteritinib_inhibits_pFLT3_of_itd_by_half_near_its_published_ic50(matrix: DoseMatrix) -> None:
     """0.7-1.8 nM (Lee et al. 2017), to which its affinity was set: at 1 nM between 0.35 and 0.65 is left."""
     assert 0.35 < left(matrix, "blast-itd", "pFLT3", 1, 0)[0] < 0.65
 
@@ -77,7 +77,7 @@ def test_only_midostaurin_reaches_the_fgf_receptor() -> None:
     remaining = {}
     for drug in ("midostaurin", "quizartinib"):
         m = residuum.dose_matrix(residuum.aml_model(), {drug: [1000.0]}, ["blast-itd+erk-stroma"], ["pERK"], [7200.0])
-        remaining[drug] = m.residual.item()
+        remaining[drug] = m.residual().item()
     assert remaining["midostaurin"] < remaining["quizartinib"] - 0.1
 
 
