@@ -10,7 +10,7 @@ import dataclasses
 import importlib
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from os import PathLike
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from .doses import bliss_excess, hsa_excess
+    from .doses import DoseMatrix, bliss_excess, hsa_excess, load_matrix
     from .fitting import (
         Ensemble,
         Fit,
@@ -79,7 +79,7 @@ _SIMULATOR = (
     "steady_state_gradient", "warmup",
 )  # fmt: skip
 
-_DOSES = ("bliss_excess", "hsa_excess")
+_DOSES = ("DoseMatrix", "bliss_excess", "hsa_excess", "load_matrix")
 
 _FITTING = (
     "Ensemble", "Fit", "Group", "Problem", "Profiles", "bands", "fit", "laplace_posterior", "leave_out",
@@ -191,12 +191,16 @@ def dose_matrix(
     contexts: Sequence[str] | Mapping[str, Mapping[str, float]],
     readouts: Sequence[str],
     times: npt.ArrayLike,
+    *,
+    ensemble: Ensemble | None = None,
     **settings: Any,
-) -> xr.Dataset:
+) -> DoseMatrix:
     """Return the signalling left under every combination of doses, in every context: see `doses.dose_matrix`.
 
     With the shipped model, `drugs` maps drug names to doses in nM and `contexts` is a sequence of context names.
     With a model of your own, `drugs` maps parameter names to doses and `contexts` maps names to parameter values.
+    With an `ensemble` of `aml_problem` (`aml_ensemble`), or of a problem of your own whose parameters are the model's,
+    every member takes part.
 
     Examples
     --------
@@ -204,7 +208,7 @@ def dose_matrix(
     >>> matrix = residuum.dose_matrix(
     ...     residuum.aml_model(), {"gilteritinib": [0, 100]}, ["blast-itd", "blast-itd+erk-stroma"], ["pERK"], [7200.0]
     ... )
-    >>> left = matrix.residual.sel(gilteritinib=100, readout="pERK").squeeze()
+    >>> left = matrix.residual().sel(gilteritinib=100, readout="pERK").squeeze()
     >>> bool(left.sel(context="blast-itd") < left.sel(context="blast-itd+erk-stroma"))
     True
     """
@@ -218,7 +222,12 @@ def dose_matrix(
         raise InputError(f"drugs maps a name to doses, e.g. {{'gilteritinib': [0, 10, 100]}}; given {drugs!r}")
     readouts = [readouts] if isinstance(readouts, str) else list(readouts)
 
+    if ensemble is not None:
+        ensemble.require_model(compiled)
+        settings |= {"members": ensemble.members(), "weights": ensemble.weights}
     if isinstance(contexts, Mapping):
+        if ensemble is not None:
+            settings["overrides"] = _laid_over(ensemble, compiled, contexts)
         return matrix_of(compiled, drugs, contexts, readouts, times, **settings)
     if compiled.hash != aml_model().hash:
         raise InputError(
@@ -227,6 +236,8 @@ def dose_matrix(
         )
     parameters = _dose_parameters(tuple(drugs))
     axes = {drug: DoseAxis(parameters[drug], doses, drug=drug) for drug, doses in drugs.items()}
+    if ensemble is not None:
+        settings["overrides"] = lambda member, context: aml_fitted(member, context, tuple(drugs))
     return matrix_of(compiled, axes, _aml_contexts(contexts, tuple(drugs)), readouts, times, **settings)
 
 
@@ -587,6 +598,23 @@ def _aml_protocol(runs: Mapping[str, Experiment], steps: Sequence[float], change
         values = {name: [row.get(name, default) for row in now.values()] for name, default in nominal.items()}
         protocol.append(Segment(start, end, values))
     return Conditions.from_rows(compiled, rows, protocol)
+
+
+def _laid_over(
+    ensemble: Ensemble, compiled: CompiledModel, contexts: Mapping[str, Mapping[str, float]]
+) -> Callable[[Mapping[str, float], str], dict[str, float]]:
+    """Return the function of a member and a context that tells what parameters of the model they have together."""
+    import numpy as np
+
+    from .simulator import Conditions
+
+    base = dict(zip(contexts, Conditions.from_rows(compiled, contexts).parameters, strict=True))
+
+    def meaning(member: Mapping[str, float], context: str) -> dict[str, float]:
+        one = dataclasses.replace(ensemble, values=np.array([list(member.values())]), weights=np.ones(1))
+        return dict(zip(compiled.parameters, one.laid_over(compiled, base[context], one.shared)[0], strict=True))
+
+    return meaning
 
 
 def _aml_contexts(contexts: Sequence[str], drugs: Sequence[str]) -> dict[str, dict[str, float]]:

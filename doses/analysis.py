@@ -47,27 +47,24 @@ def crossing(residual: xr.DataArray, drug: str, level: float = 0.5) -> xr.Datase
     numbers, doses = left.to_numpy()[..., given > 0], given[given > 0]
     if not len(doses):
         raise InputError(f"{drug} has no dose above 0 in the matrix")
-    known = np.logical_and.accumulate(np.isfinite(numbers), axis=-1)
-    under = numbers <= level
-    falls, _ = falls_and_rises(numbers, level)
-    falls &= known[..., 1:]
-    dose = np.full(numbers.shape[:-1], np.nan)
-    found = np.nonzero(falls.any(axis=-1))
-    first = np.argmax(falls, axis=-1)[found]
-    dose[found] = _between(doses, numbers[found], first, level)
-    side = np.where(known[..., -1], ABOVE, UNKNOWN).astype(object)
-    side[found] = WITHIN
-    dose[under[..., 0]], side[under[..., 0]] = np.nan, BELOW
-    at_once = numbers[..., 0] == level
-    dose[at_once], side[at_once] = doses[0], WITHIN
+    shape, numbers = numbers.shape[:-1], numbers.reshape(-1, len(doses))
+    known = np.logical_and.accumulate(np.isfinite(numbers), axis=1)
     falls, rises = falls_and_rises(numbers, level)
+    known_falls = falls & known[:, 1:]
+    dose, side = np.full(len(numbers), np.nan), np.where(known[:, -1], ABOVE, UNKNOWN).astype(object)
+    found = known_falls.any(axis=1)
+    dose[found] = _between(doses, numbers[found], np.argmax(known_falls, axis=1)[found], level)
+    side[found] = WITHIN
+    under, at_once = numbers[:, 0] < level, numbers[:, 0] == level
+    dose[under], side[under] = np.nan, BELOW
+    dose[at_once], side[at_once] = doses[0], WITHIN
     dims, coords = left.dims[:-1], {name: c for name, c in left.coords.items() if drug not in c.dims}
     units = {"units": left[drug].attrs.get("units", ""), "long_name": f"{drug} that leaves {level:g}"}
     return xr.Dataset(
         {
-            "dose": (dims, dose, units),
-            "side": (dims, side.astype(str)),
-            "crossings": (dims, falls.sum(axis=-1) + rises.sum(axis=-1)),
+            "dose": (dims, dose.reshape(shape), units),
+            "side": (dims, side.astype(str).reshape(shape)),
+            "crossings": (dims, (falls.sum(axis=1) + rises.sum(axis=1)).reshape(shape)),
         },
         coords=coords,
         attrs={"drug": drug, "level": level},

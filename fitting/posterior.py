@@ -169,6 +169,10 @@ class Ensemble:
             raise unknown_name("parameter of the ensemble", name, self.names)
         return self.values[:, self.names.index(name)]
 
+    def members(self) -> list[dict[str, float]]:
+        """Return each member as parameter -> value."""
+        return [dict(zip(self.names, map(float, row), strict=True)) for row in self.values]
+
     @property
     def effective_size(self) -> float:
         """Number of equally weighted members that would say as much: 1 / sum of squared weights."""
@@ -262,7 +266,7 @@ class Ensemble:
         InputError
             For another model, with both hashes, and for anything wrong with conditions, times, readouts or formulas.
         """
-        self._require_model(compiled)
+        self.require_model(compiled)
         if overrides is not None and formulas is not None:
             raise InputError("both formulas and overrides were given; give one")
         each = self._formulas_of(conditions, formulas)
@@ -303,14 +307,14 @@ class Ensemble:
                     overrides: Overrides) -> list[Float]:  # fmt: skip
         """Return per stretch the parameters of all runs, (n_members * n_conditions, n_parameters), member by member."""
         laid = [np.tile(parameters, (len(self), 1)) for parameters in stretches]
-        members = [dict(zip(self.names, map(float, row), strict=True)) for row in self.values]
-        for run, (member, condition) in enumerate(itertools.product(members, conditions)):
+        for run, (member, condition) in enumerate(itertools.product(self.members(), conditions)):
             for name, value in overrides(member, condition).items():
                 for p in laid:
                     p[run, compiled.parameter_index(name)] = value
         return laid
 
-    def _require_model(self, compiled: CompiledModel) -> None:
+    def require_model(self, compiled: CompiledModel) -> None:
+        """Raise InputError, with both hashes, unless the ensemble belongs to this model."""
         known = self.provenance.get("model_hash", compiled.hash)
         if known != compiled.hash:
             raise InputError(
@@ -369,7 +373,7 @@ class Ensemble:
         """
         import xarray as xr
 
-        self._require_model(problem.compiled)
+        self.require_model(problem.compiled)
         for name in problem.names:
             if name not in self.names:
                 raise unknown_name("parameter of the ensemble", name, self.names)

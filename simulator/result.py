@@ -130,7 +130,7 @@ class Result:
 
 
 def count_in_words(status: npt.NDArray[np.int64], words: Callable[[int], str]) -> str:
-    """Return how many runs of `status` (n_runs,) finished and, for the others, why not; `words` tells of one of them."""
+    """Return how many of the runs (n_runs,) finished and, for the others, why not; `words` tells of one of them."""
     n = len(status)
     left = np.isin(status, (Status.STOPPED, Status.PENDING))
     failed = np.flatnonzero((status != Status.OK) & ~left)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import numpy as np
 import pytest
+from helpers import recovery_problem
 
 import residuum
 from residuum.doses import DoseMatrix
+from residuum.simulator import Conditions, Segment
 
 CONTEXTS = ["blast-itd", "blast-itd+erk-stroma", "blast-wt", "blast-wt+erk-stroma"]
 
@@ -16,13 +21,13 @@ def matrix() -> DoseMatrix:
     drugs = {"gilteritinib": [0, 1, 100], "trametinib": [0, 30]}
     return residuum.dose_matrix(
         residuum.aml_model(), drugs, CONTEXTS, ["pERK", "pSTAT5", "pFLT3", "survival_score"], [7200.0, 86_400.0]
-    ).isel(member=0)
+    )
 
 
 def left(matrix: DoseMatrix, context: str, readout: str, gilteritinib: float, trametinib: float) -> np.ndarray:
     """Return the residuals at 2 h and 24 h."""
     place = {"context": context, "readout": readout, "gilteritinib": gilteritinib, "trametinib": trametinib}
-    return matrix.residual().sel(place).values
+    return matrix.residual().isel(member=0).sel(place).values
 
 
 def test_every_run_finishes(matrix: DoseMatrix) -> None:
@@ -144,3 +149,28 @@ def test_names_of_the_shipped_model_mean_nothing_to_another() -> None:
 
     with pytest.raises(residuum.InputError, match="belong to the shipped model"):
         residuum.dose_matrix(decay(), {"gilteritinib": [0, 1]}, ["blast-itd"], ["A"], [1.0])
+
+
+def test_a_matrix_of_an_ensemble_is_what_its_members_predict() -> None:
+    all_members, drugs = residuum.aml_ensemble(), {"gilteritinib": 100.0}
+    few = dataclasses.replace(all_members, values=all_members.values[:3], weights=all_members.weights[:3])
+    contexts, times, readouts = ["blast-itd", "blast-wt+erk-stroma"], [7200.0], ["pERK"]
+    m = residuum.dose_matrix(
+        residuum.aml_model(), {drug: [0.0, dose] for drug, dose in drugs.items()}, contexts, readouts, times,
+        ensemble=few,
+    )  # fmt: skip
+    predicted = residuum.aml_predictions(few, contexts, drugs, times, readouts)
+    np.testing.assert_allclose(m.dataset.value.sel(drugs).values, predicted["value"].values, rtol=1e-12)
+    np.testing.assert_array_equal(m.dataset.weight, few.weights)
+    assert m.members == few.members()
+
+
+def test_a_matrix_of_an_own_model_takes_what_an_ensemble_makes_of_it() -> None:
+    problem, theta = recovery_problem("switch")
+    ensemble = residuum.Ensemble.from_points(problem, [theta, theta + 0.1])
+    m = residuum.dose_matrix(
+        problem.compiled, {"dose": [0.0, 5.0]}, {"own": {}, "weak": {"kr": 1.0}}, ["pX"], [20.0], ensemble=ensemble
+    )
+    own = Conditions.from_rows(problem.compiled, {"c": {"dose": 5.0}}, [Segment(-math.inf, 0.0, {"dose": 0.0})])
+    predicted = ensemble.predict(problem.compiled, own, [20.0], ["pX"])["value"]
+    np.testing.assert_allclose(m.dataset.value.sel(dose=5.0, context="own").squeeze(), predicted.squeeze(), rtol=1e-12)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ import xarray as xr
 from helpers import GRID, net, two_independent_drugs
 from helpers import small_matrix as matrix
 
-from residuum.doses import DoseAxis, DoseMatrix, bliss_excess, dose_matrix, hsa_excess, load_matrix
-from residuum.simulator import InputError, Segment, SolverOptions, Status, compile_model
+from residuum.doses import DoseAxis, DoseMatrix, bliss_excess, dose_matrix, hsa_excess, load_matrix, runs
+from residuum.simulator import InputError, Result, Segment, SolverOptions, Status, compile_model, simulate
 
 
 def test_axes_carry_names_and_units() -> None:
@@ -61,6 +61,55 @@ def test_members_are_parameter_sets() -> None:
     np.testing.assert_allclose(early, 0.25 + 0.75 * np.exp([-1.0, -3.0]), rtol=1e-4)
 
 
+def test_members_may_be_laid_over_the_context_by_a_function() -> None:
+    seen = []
+
+    def meaning(member: Mapping[str, float], context: str) -> dict[str, float]:
+        seen.append((member["speed"], context))
+        return {"kd": member["speed"]}
+
+    m = matrix(members=[{"speed": 1.0}, {"speed": 3.0}], overrides=meaning)
+    direct = matrix(members=[{}], contexts={"slow": {"kd": 1.0}, "fast": {"kd": 1.0}})
+    np.testing.assert_array_equal(m.residual().isel(member=0), direct.residual().isel(member=0))
+    assert seen == [(1.0, "slow"), (1.0, "fast"), (3.0, "slow"), (3.0, "fast")]
+    assert m.members == [{"speed": 1.0}, {"speed": 3.0}]
+
+
+@pytest.mark.parametrize("block", [1, 25])
+def test_numbers_do_not_depend_on_the_blocks(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    members = [{"kd": kd} for kd in (0.3, 1.0, 3.0)]
+    whole = matrix(members=members, contexts={"own": {}, "other": {}})
+    monkeypatch.setattr(runs, "BLOCK", block)
+    parts = matrix(members=members, contexts={"own": {}, "other": {}})
+    xr.testing.assert_equal(parts.dataset, whole.dataset)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("raised", [True, False])
+def test_after_ctrl_c_finished_blocks_stay_and_the_rest_is_pending(
+    monkeypatch: pytest.MonkeyPatch, raised: bool
+) -> None:
+    whole = matrix(members=[{}, {}])
+    monkeypatch.setattr(runs, "BLOCK", 10)  # one cell at a time
+    done = []
+
+    def stopped(*arguments: Any, **settings: Any) -> Result:
+        if len(done) == 2 and raised:
+            raise KeyboardInterrupt
+        done.append(result := simulate(*arguments, **settings))
+        if len(done) == 3:
+            result.values[4:], result.status[4:] = np.nan, int(Status.PENDING)
+        return result
+
+    monkeypatch.setattr(runs, "simulate", stopped)
+    m = matrix(members=[{}, {}])
+    n_done = 20 if raised else 24
+    assert m.dataset.attrs["n_pending"] == 40 - n_done and m.dataset.attrs["interrupted"] == 1
+    assert f"stopped: {n_done} of 40 runs done" in m.summary()
+    np.testing.assert_array_equal(m.residual().isel(member=0), whole.residual().isel(member=0))
+    assert np.isnan(m.residual().isel(member=1, context=1)).all() and set(m.to_frame()["status"]) == {"OK", "PENDING"}
+
+
 def test_the_tidy_table_has_one_row_per_number() -> None:
     m = matrix(drugs={"alpha": DoseAxis("d1", GRID), "beta": DoseAxis("d2", GRID)})
     frame = m.to_frame()
@@ -98,8 +147,9 @@ def test_failed_cells_are_nan_counted_and_named() -> None:
     # X explodes unless the drug holds it
     model = net("k 1; d 0", "X() 1", "1,1 1,1,1 k; 1 0 d", "X 1")
     m = dose_matrix(model, {"d": [0.0, 5.0]}, {"c": {}}, ["X"], [4.0], protocol=[Segment(0.0, 9.0)])
-    assert m.dataset.attrs["n_failed"] == 2 and "2 failed" in m.dataset.attrs["failures"]  # the control and the same cell of the grid
-    assert m.dataset.status.values.ravel().tolist()[0] != Status.OK and m.dataset.status.values.ravel().tolist()[1] == Status.OK
+    assert m.dataset.attrs["n_failed"] == 2 and "2 failed" in m.summary()  # the control and the same cell of the grid
+    first, second = m.dataset.status.values.ravel()
+    assert first != Status.OK and second == Status.OK and m.dataset.control_status == first
     assert np.isnan(m.residual()).all()  # no control, no fraction
     assert np.isfinite(m.dataset.value.sel(d=5.0)).all()
 
@@ -136,7 +186,8 @@ def test_wrong_input_is_refused_in_words(changes: dict[str, Any], says: str) -> 
 
 def test_doses_that_look_alike_are_still_different() -> None:
     m = matrix(drugs={"d1": [0, 1.0000001, 1.0000002, 1234567, 1234568], "d2": [0]})
-    assert m.dataset.sizes["d1"] == 5 and np.all(np.diff(m.dataset.value.sel(time=100.0, readout="one").values.ravel()[:5]) < 0)
+    late = m.dataset.value.sel(time=100.0, readout="one", d2=0.0, context="slow").squeeze()
+    assert late.shape == (5,) and np.all(np.diff(late) < 0)
 
 
 def test_a_dose_that_only_sets_an_initial_amount_is_refused() -> None:
