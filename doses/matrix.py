@@ -30,7 +30,7 @@ Float = npt.NDArray[np.float64]
 UNTREATED = "untreated"
 SCHEMA = "residuum-matrix-1"
 RESERVED = ("member", "context", "time", "readout", "parameter", "quantile", "value", "control", "status",
-            "control_status", "weight", "noise", "member_value", "residual", "dose", "side", "crossings",
+            "control_status", "weight", "noise", "member_value", "residual", "side", "crossings",
             "share")  # fmt: skip
 """Names of dimensions and variables, which no drug can have."""
 
