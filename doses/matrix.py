@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..simulator.errors import InputError, unknown_name
-from ..simulator.options import SolverOptions, absolute_tolerances
-from ..simulator.protocol import Conditions, Segment, checked_times
+from ..simulator.options import SolverOptions
+from ..simulator.protocol import Segment, checked_times
 from ..simulator.report import write_whole
 from ..simulator.status import Status
 from . import analysis
-from .runs import Overrides, Runs, cells_of, run_cells
+from .runs import Overrides, Runs, cells_of, noise_of, run_cells, schedule_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -338,23 +338,19 @@ def dose_matrix(
     parameter_sets = [{}] if members is None else list(members)
     weight = _checked_weights(weights, len(parameter_sets))
     cells = cells_of(compiled, contexts, parameter_sets, overrides)
-    zero = {axis.parameter: 0.0 for axis in axes.values()}
-    segments = tuple(protocol)
-    if not segments:
-        _check_that_doses_act(compiled, axes, cells)
-        segments = (Segment(-math.inf, 0.0, zero),)
+    parameters = {label: axis.parameter for label, axis in axes.items()}
+    schedule = schedule_of(compiled, parameters, cells, tuple(protocol))
 
     # one untreated run per cell, then the grid with the last drug's doses running fastest
     doses = [np.asarray(axis.doses) for axis in axes.values()]
     grid = np.stack(np.meshgrid(*doses, indexing="ij"), axis=-1).reshape(-1, len(axes))
     points = np.vstack([np.zeros(len(axes)), grid])
-    parameters = {label: axis.parameter for label, axis in axes.items()}
-    runs = run_cells(compiled, cells, parameters, points, t, names, lambda _: segments, options=options,
-                     threads=threads, progress=progress)  # fmt: skip
+    runs = run_cells(compiled, cells, parameters, points, t, names, schedule, options=options, threads=threads,
+                     progress=progress)  # fmt: skip
     attributes = {
         **runs.attributes,
         "reference": reference,
-        "protocol": "; ".join(map(_words, segments)) if protocol else "equilibrated without drugs, then constant doses",
+        "protocol": "; ".join(map(_words, protocol)) if protocol else "equilibrated without drugs, then constant doses",
         "n_runs": runs.status.size,
         "n_failed": runs.n_failed,
         "n_pending": runs.n_pending,
@@ -362,7 +358,7 @@ def dose_matrix(
         "interrupted": int(runs.n_pending > 0),
         "seconds": runs.seconds,
     }
-    dataset = _dataset(compiled, axes, contexts, names, t, runs, weight, _noise(compiled, names, options))
+    dataset = _dataset(compiled, axes, contexts, names, t, runs, weight, noise_of(compiled, names, options))
     if members is not None:
         dataset = dataset.merge(_member_values(parameter_sets))
     return DoseMatrix(dataset.assign_attrs(attributes))
@@ -384,41 +380,6 @@ def _checked_weights(weights: npt.ArrayLike | None, n_members: int) -> Float:
         raise InputError(f"weights must be {n_members} numbers that are not negative, one per member and not all zero")
     total = weight.sum() if abs(weight.sum() - 1) > 1e-12 else 1.0  # what sums to 1 stays as it is
     return weight / total
-
-
-def _noise(compiled: CompiledModel, readouts: Sequence[str], options: SolverOptions | None) -> Float:
-    """Return, per readout, the amount below which a control is noise: the absolute tolerance of what it sums up.
-
-    Named expressions have no such amount: there, any control above zero counts.
-    """
-    of_species = absolute_tolerances(compiled, options or SolverOptions())
-    groups: dict[str, Sequence[tuple[int, float]]] = {name: [(i, 1.0)] for i, name in enumerate(compiled.species)}
-    groups |= compiled.network.observables
-    return np.array([sum(abs(w) * of_species[i] for i, w in groups.get(name, ())) for name in readouts], float)
-
-
-def _check_that_doses_act(compiled: CompiledModel, axes: Mapping[str, DoseAxis], untreated: Conditions) -> None:
-    """Refuse a dose that acts through an initial amount alone: equilibration without drugs would lose it."""
-    fixed = np.array(compiled.network.fixed)
-
-    def acting(parameters: Float) -> Float:
-        values = compiled.values(parameters)
-        rates = compiled.rate_constants(values)
-        return np.hstack([rates, compiled.function_values(values), compiled.initial_amounts(parameters)[:, fixed]])
-
-    base = untreated.parameters[:1]
-    for label, axis in axes.items():
-        dosed = base.copy()
-        dosed[:, compiled.parameter_index(axis.parameter)] = 1.0
-        moved = not np.array_equal(acting(dosed), acting(base), equal_nan=True)
-        starts = not np.array_equal(compiled.initial_amounts(dosed), compiled.initial_amounts(base), equal_nan=True)
-        if starts and not moved:
-            raise InputError(
-                f"the dose parameter {axis.parameter!r} of {label!r} only sets an initial amount: cells are first "
-                "equilibrated without drugs, and it would come too late to act. Make the drug a fixed species "
-                "(Initial(..., fixed=True)) or let the parameter enter a rate; or start without equilibration: "
-                "protocol=[Segment(0, float('inf'))]"
-            )
 
 
 def _check(compiled: CompiledModel, axes: Mapping[str, DoseAxis], contexts: Mapping[str, Mapping[str, float]],

@@ -5,6 +5,7 @@ A cell is one member of an ensemble in one context: a row of parameter values wi
 
 from __future__ import annotations
 
+import math
 import time as wall
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..simulator.ensemble import simulate
+from ..simulator.errors import InputError
 from ..simulator.memory import require_memory
-from ..simulator.options import SolverOptions
+from ..simulator.options import SolverOptions, absolute_tolerances
 from ..simulator.progress import progress_bar
 from ..simulator.protocol import Conditions, Segment
 from ..simulator.result import count_in_words
@@ -72,6 +74,31 @@ def cells_of(
             laid = {**member, **values} if overrides is None else {**values, **overrides(member, context)}
             rows[f"member {m}, {context}"] = laid
     return Conditions.from_rows(compiled, rows)
+
+
+def schedule_of(
+    compiled: CompiledModel, drugs: Mapping[str, str], cells: Conditions, protocol: Sequence[Segment] = ()
+) -> Schedule:
+    """Return what doses mean in time: `protocol`, or else steady state without drugs, which are there from time 0 on.
+
+    Raises InputError where equilibration would lose a dose.
+    """
+    if protocol:
+        return lambda _: protocol
+    _check_that_doses_act(compiled, drugs, cells)
+    before = (Segment(-math.inf, 0.0, dict.fromkeys(drugs.values(), 0.0)),)
+    return lambda _: before
+
+
+def noise_of(compiled: CompiledModel, readouts: Sequence[str], options: SolverOptions | None) -> Float:
+    """Return, per readout, the amount below which a control is noise: the absolute tolerance of what it sums up.
+
+    Named expressions have no such amount: there, any control above zero counts.
+    """
+    of_species = absolute_tolerances(compiled, options or SolverOptions())
+    groups: dict[str, Sequence[tuple[int, float]]] = {name: [(i, 1.0)] for i, name in enumerate(compiled.species)}
+    groups |= compiled.network.observables
+    return np.array([sum(abs(w) * of_species[i] for i, w in groups.get(name, ())) for name in readouts], float)
 
 
 def run_cells(
@@ -134,6 +161,30 @@ def run_cells(
                 break
     failures = count_in_words(status.ravel(), lambda _: message)
     return Runs(values, status, failures, wall.monotonic() - began, attributes)
+
+
+def _check_that_doses_act(compiled: CompiledModel, drugs: Mapping[str, str], untreated: Conditions) -> None:
+    """Refuse a dose that acts through an initial amount alone: equilibration without drugs would lose it."""
+    fixed = np.array(compiled.network.fixed)
+
+    def acting(parameters: Float) -> Float:
+        values = compiled.values(parameters)
+        rates = compiled.rate_constants(values)
+        return np.hstack([rates, compiled.function_values(values), compiled.initial_amounts(parameters)[:, fixed]])
+
+    base = untreated.parameters[:1]
+    for label, parameter in drugs.items():
+        dosed = base.copy()
+        dosed[:, compiled.parameter_index(parameter)] = 1.0
+        moved = not np.array_equal(acting(dosed), acting(base), equal_nan=True)
+        starts = not np.array_equal(compiled.initial_amounts(dosed), compiled.initial_amounts(base), equal_nan=True)
+        if starts and not moved:
+            raise InputError(
+                f"the dose parameter {parameter!r} of {label!r} only sets an initial amount: cells are first "
+                "equilibrated without drugs, and it would come too late to act. Make the drug a fixed species "
+                "(Initial(..., fixed=True)) or let the parameter enter a rate; or start without equilibration: "
+                "protocol=[Segment(0, float('inf'))]"
+            )
 
 
 def _further(advance: Callable[[int], None], before: int, done: int) -> None:
