@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .matrix import DoseAxis, DoseMatrix, dose_matrix, load_matrix
+    from .search import DoseSearch, cheapest_doses, find_dose, left_at
     from .synergy import bliss_excess, hsa_excess
 
 _HOME = {
     "DoseAxis": "matrix", "DoseMatrix": "matrix", "dose_matrix": "matrix", "load_matrix": "matrix",
+    "DoseSearch": "search", "cheapest_doses": "search", "find_dose": "search", "left_at": "search",
     "bliss_excess": "synergy", "hsa_excess": "synergy",
 }  # fmt: skip
 

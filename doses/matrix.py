@@ -18,7 +18,7 @@ from ..simulator.protocol import Segment, checked_times
 from ..simulator.report import write_whole
 from ..simulator.status import Status
 from . import analysis
-from .runs import Overrides, Runs, cells_of, noise_of, run_cells, schedule_of
+from .runs import Overrides, Runs, cells_of, checked_weights, noise_of, run_cells, schedule_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -336,7 +336,7 @@ def dose_matrix(
     }
     _check(compiled, axes, contexts, names, reference)
     parameter_sets = [{}] if members is None else list(members)
-    weight = _checked_weights(weights, len(parameter_sets))
+    weight = checked_weights(weights, len(parameter_sets))
     cells = cells_of(compiled, contexts, parameter_sets, overrides)
     parameters = {label: axis.parameter for label, axis in axes.items()}
     schedule = schedule_of(compiled, parameters, cells, tuple(protocol))
@@ -370,16 +370,6 @@ def _words(segment: Segment) -> str:
         for name, value in segment.set.items()
     )
     return f"[{segment.start:g}, {segment.end:g}) {held or 'doses as given'}"
-
-
-def _checked_weights(weights: npt.ArrayLike | None, n_members: int) -> Float:
-    if not n_members:
-        raise InputError("members is empty; pass None for the nominal parameters")
-    weight = np.ones(n_members) if weights is None else np.asarray(weights, float)
-    if weight.shape != (n_members,) or not (np.all(weight >= 0) and 0 < weight.sum() < math.inf):
-        raise InputError(f"weights must be {n_members} numbers that are not negative, one per member and not all zero")
-    total = weight.sum() if abs(weight.sum() - 1) > 1e-12 else 1.0  # what sums to 1 stays as it is
-    return weight / total
 
 
 def _check(compiled: CompiledModel, axes: Mapping[str, DoseAxis], contexts: Mapping[str, Mapping[str, float]],
