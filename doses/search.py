@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..simulator.compiled import CompiledModel
 
 Float = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 PER_DECADE, FINER, ROUNDS = 3, 9, 2
 """Doses of the coarse grid per decade; how much finer each round is."""
 DECADES = 5
@@ -86,6 +87,13 @@ class DoseSearch:
             text += f" (members, 5-95 %: {low} to {high} {self.unit})"
         if found.rebound > 0:
             text += f"; more is left again at higher doses in {found.rebound:.0%} of members"
+        if reach := found.get("reach", ""):
+            free = f" (highest free concentration in patients {found.clinical_free:.3g} {self.unit})"
+            text += f"; {reach}{free if math.isfinite(found.clinical_free) else ''}"
+        if (normal := found.get("normal", "")) and math.isfinite(found.dose):
+            text += f"; {found.normal_left:.0%} left in {normal}"
+            if len(self.members["member"]) > 1:
+                text += f" [{found.normal_low:.0%}, {found.normal_high:.0%}]"
         return place + text + (f"; {found.failed:g} members failed" if found.failed else "")
 
     def dose_words(self, dose: float) -> str:
@@ -156,7 +164,7 @@ def find_dose(
     own, rebound, failed = search.doses(grid, fraction)
 
     shape = (len(weight), len(contexts), len(t))
-    own, rebound, failed = (array.reshape(shape) for array in (own, rebound, failed))
+    own, rebound, failed = own.reshape(shape), rebound.reshape(shape), failed.reshape(shape)
     ranked = np.where(failed, np.inf, own)
     dose = weighted_quantiles(ranked, weight, probability)[0][0]
     ends = weighted_quantiles(ranked, weight, (LOW, HIGH))[0]
@@ -174,12 +182,12 @@ def find_dose(
         for c, context in enumerate(contexts)
         for i, time in enumerate(t)
     ]  # fmt: skip
-    own = xr.DataArray(
+    of_members = xr.DataArray(
         np.where(failed, np.nan, own), dims=("member", "context", "time"), name="dose",
         coords={"member": np.arange(len(weight)), "weight": ("member", weight), "context": list(contexts), "time": t},
     )  # fmt: skip
-    return DoseSearch(pd.DataFrame(rows), own, drug, compiled.units["amount"], beside, readout, fraction, probability,
-                      lowest, highest, compiled.units["time"])  # fmt: skip
+    return DoseSearch(pd.DataFrame(rows), of_members, drug, compiled.units["amount"], beside, readout, fraction,
+                      probability, lowest, highest, compiled.units["time"])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -207,13 +215,13 @@ class _Search:
         return _left(self.compiled, cells, self.drugs, points, self.times, self.readout, self.schedule, self.options,
                      self.threads, self.progress)  # fmt: skip
 
-    def doses(self, grid: Float, fraction: float) -> tuple[Float, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    def doses(self, grid: Float, fraction: float) -> tuple[Float, Flags, Flags]:
         """Return per cell and time (n_cells, n_times) the dose, whether more is left again above, and what failed."""
         doses = np.tile(grid, (len(self.cells), 1))
         left = self.left(doses)
-        failed = np.isnan(left).any(axis=1)
+        failed = np.asarray(np.isnan(left).any(axis=1))
         enough = left < fraction
-        rebound = (enough[:, :-1] & ~enough[:, 1:]).any(axis=1) & ~failed
+        rebound = np.asarray((enough[:, :-1] & ~enough[:, 1:]).any(axis=1) & ~failed)
         found = np.empty(failed.shape)
         for i in range(len(self.times)):
             found[:, i], low = _first_enough(doses, enough[:, :, i])
@@ -284,7 +292,7 @@ def _left(
         return np.where(control > noise_of(compiled, [readout], options), values[:, 1:] / control, np.nan)
 
 
-def _first_enough(doses: Float, enough: npt.NDArray[np.bool_]) -> tuple[Float, Float]:
+def _first_enough(doses: Float, enough: Flags) -> tuple[Float, Float]:
     """Return, per row, the dose from which on all are enough, infinite if there is none, and the dose below it."""
     rows, n = np.arange(len(doses)), doses.shape[1]
     too_low = n - 1 - np.argmax(~enough[:, ::-1], axis=1)  # the highest dose that is not enough
