@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from .doses import Design, DoseMatrix, DoseSearch, Dosing, bliss_excess, hsa_excess, load_matrix
+    from .doses import Design, DoseMatrix, DoseSearch, Dosing, load_matrix, musyc_fit, synergy_scores
     from .fitting import (
         Ensemble,
         Fit,
@@ -79,7 +79,7 @@ _SIMULATOR = (
     "steady_state_gradient", "warmup",
 )  # fmt: skip
 
-_DOSES = ("Design", "DoseMatrix", "DoseSearch", "Dosing", "bliss_excess", "hsa_excess", "load_matrix")
+_DOSES = ("Design", "DoseMatrix", "DoseSearch", "Dosing", "load_matrix", "musyc_fit", "synergy_scores")
 
 _FITTING = (
     "Ensemble", "Fit", "Group", "Problem", "Profiles", "bands", "fit", "laplace_posterior", "leave_out",
@@ -89,8 +89,9 @@ _FITTING = (
 
 __all__ = [
     "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_ensemble", "aml_fitted", "aml_left_out",
-    "aml_model", "aml_modules", "aml_predictions", "aml_problem", "aml_protocol", "aml_raf_mek_draws", "aml_tables",
-    "dose_matrix", "find_dose", "read_design", "remove_drug", *_SIMULATOR, *_DOSES, *_FITTING,
+    "aml_model", "aml_modules", "aml_predictions", "aml_problem", "aml_protocol", "aml_raf_mek_draws",
+    "aml_structural", "aml_tables", "dose_matrix", "find_dose", "read_design", "remove_drug", *_SIMULATOR, *_DOSES,
+    *_FITTING,
 ]  # fmt: skip
 
 
@@ -832,6 +833,28 @@ def aml_raf_mek_draws(n: int, seed: int = 0) -> pd.DataFrame:
     joint = models.joint.raf_mek()
     drawn = joint_draws(joint.mean, joint.covariance, n, np.random.default_rng(seed))
     return pd.DataFrame(10.0**drawn, columns=list(joint.names))
+
+
+def aml_structural(drugs: Sequence[str]) -> tuple[str, ...] | None:
+    """Return the read-outs to which drugs act in one line, as a TKI and a MEK inhibitor do on pERK; None if unknown.
+
+    A Bliss excess there follows mostly from the wiring: `synergy_scores(..., structural=...)` says so.
+
+    Raises
+    ------
+    UnknownNameError
+        For an unknown drug, with the nearest name.
+
+    Examples
+    --------
+    >>> import residuum
+    >>> "pERK" in residuum.aml_structural(["gilteritinib", "trametinib"])
+    True
+    """
+    from . import models
+
+    with _model_names():
+        return models.drugs.in_one_line(drugs)
 
 
 def aml_tables() -> dict[str, pd.DataFrame]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -18,7 +18,8 @@ from ..simulator.protocol import Segment, checked_times
 from ..simulator.report import write_whole
 from ..simulator.status import Status
 from . import analysis
-from .runs import Overrides, Runs, cells_of, checked_weights, noise_of, run_cells, schedule_of
+from .runs import Overrides, Runs, cells_of, noise_of, run_cells, schedule_of
+from .weighted import checked_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -200,14 +201,11 @@ class DoseMatrix:
         """Return quantiles of what is left over the members: see `doses.analysis.bands`."""
         return analysis.bands(self.residual(reference), quantiles)
 
-    def synergy(self, model: str) -> xr.DataArray:
-        """Return the excess over a null model, `"bliss"` or `"hsa"`, per member: see `doses.synergy`."""
-        from . import synergy
+    def synergy(self, model: str, *, structural: Collection[str] | None = None) -> xr.DataArray:
+        """Return the excess over a null model, per member: see `doses.synergy.score`."""
+        from .synergy import score
 
-        models = {"bliss": synergy.bliss_excess, "hsa": synergy.hsa_excess}
-        if model not in models:
-            raise unknown_name("synergy model", model, models)
-        return models[model](self)
+        return score(self.residual(), model, structural=structural)
 
     def _drug(self, drug: str) -> str:
         if drug not in self.drugs:
@@ -336,8 +334,8 @@ def dose_matrix(
     }
     _check(compiled, axes, contexts, names, reference)
     parameter_sets = [{}] if members is None else list(members)
-    weight = checked_weights(weights, len(parameter_sets))
     cells = cells_of(compiled, contexts, parameter_sets, overrides)
+    weight = checked_weights(weights, len(parameter_sets))
     parameters = {label: axis.parameter for label, axis in axes.items()}
     schedule = schedule_of(compiled, parameters, cells, tuple(protocol))
 

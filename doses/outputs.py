@@ -13,7 +13,6 @@ from ..simulator import plots
 from ..simulator.report import Section, write_report, write_whole
 from . import figures
 from .matrix import DoseMatrix
-from .synergy import bliss_excess, hsa_excess
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +107,7 @@ def _synergy(folder: Path, matrix: DoseMatrix) -> Section:
     if without:
         words = f"Not computed: it needs each drug alone, and 0 is not among the doses of {' and '.join(without)}."
         return Section("Synergy", [words])
-    excess, readout = [bliss_excess(matrix), hsa_excess(matrix)], matrix.readouts[0]
+    excess, readout = [matrix.synergy(model) for model in ("bliss", "hsa")], matrix.readouts[0]
     pictures = []
     for time, label, tag in _times(matrix):
         path = folder / f"synergy_{readout}_{tag}.png"

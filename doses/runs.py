@@ -68,23 +68,14 @@ def cells_of(
 
     With `overrides`, a member is not made of parameters of the model: what they make of it is laid over the context.
     """
+    if not members:
+        raise InputError("members is empty; pass None for the nominal parameters")
     rows = {}
     for m, member in enumerate(members):
         for context, values in contexts.items():
             laid = {**member, **values} if overrides is None else {**values, **overrides(member, context)}
             rows[f"member {m}, {context}"] = laid
     return Conditions.from_rows(compiled, rows)
-
-
-def checked_weights(weights: npt.ArrayLike | None, n_members: int) -> Float:
-    """Return the weights of the members, (n_members,), which sum to 1; raises InputError for what cannot be one."""
-    if not n_members:
-        raise InputError("members is empty; pass None for the nominal parameters")
-    weight = np.ones(n_members) if weights is None else np.asarray(weights, float)
-    if weight.shape != (n_members,) or not (np.all(weight >= 0) and 0 < weight.sum() < math.inf):
-        raise InputError(f"weights must be {n_members} numbers that are not negative, one per member and not all zero")
-    total = weight.sum() if abs(weight.sum() - 1) > 1e-12 else 1.0  # what sums to 1 stays as it is
-    return weight / total
 
 
 def schedule_of(

@@ -21,7 +21,8 @@ from ..simulator.options import SolverOptions
 from ..simulator.plots import duration
 from ..simulator.protocol import Conditions, Segment, checked_times
 from ..simulator.quantiles import weighted_quantiles
-from .runs import Overrides, Schedule, cells_of, checked_weights, noise_of, run_cells, schedule_of
+from .runs import Overrides, Schedule, cells_of, noise_of, run_cells, schedule_of
+from .weighted import checked_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,9 +155,9 @@ def find_dose(
     _check(drug, given or {}, lowest, highest, probability)
     t = checked_times(times)
     parameter_sets = [{}] if members is None else list(members)
-    weight = checked_weights(weights, len(parameter_sets))
     held = {name: (parameters or {}).get(name, name) for name in (drug, *beside)}
     cells = cells_of(compiled, contexts, parameter_sets, overrides)
+    weight = checked_weights(weights, len(parameter_sets))
     search = _Search(compiled, cells, held, np.array([*beside.values()]), t, readout,
                      schedule_of(compiled, held, cells, tuple(protocol)), options, threads, progress)  # fmt: skip
     n_doses = 1 + max(2, math.ceil(PER_DECADE * math.log10(highest / lowest)))
@@ -264,9 +265,9 @@ def left_at(
     _checked_until(compiled, (readout, 1.0))
     t = checked_times(times)
     parameter_sets = [{}] if members is None else list(members)
-    weight = checked_weights(weights, len(parameter_sets))
     held = {name: (parameters or {}).get(name, name) for name in doses}
     cells = cells_of(compiled, contexts, parameter_sets, overrides)
+    weight = checked_weights(weights, len(parameter_sets))
     points = np.stack([np.broadcast_to(np.asarray(each, float), len(contexts)) for each in doses.values()], axis=1)
     left = _left(compiled, cells, held, np.tile(points, (len(weight), 1))[:, None], t, readout,
                  schedule_of(compiled, held, cells, tuple(protocol)), options, threads, progress)  # fmt: skip

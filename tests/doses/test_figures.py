@@ -9,7 +9,7 @@ import pytest
 from helpers import GRID, decay
 from helpers import small_matrix as matrix
 
-from residuum.doses import DoseAxis, DoseMatrix, bliss_excess, figures, hsa_excess
+from residuum.doses import DoseAxis, DoseMatrix, figures
 from residuum.simulator import Conditions, InputError, Status, plots, simulate
 from residuum.simulator.report import Section, write_report
 
@@ -59,14 +59,17 @@ def test_failed_runs_and_missing_controls_are_told_apart() -> None:
 
 def test_synergy_and_bars_are_drawn_for_every_context_and_name_the_time() -> None:
     m = matrix(drugs=DRUGS)
-    synergy, bars = figures.synergy_figure([bliss_excess(m), hsa_excess(m)], "P"), figures.bars_figure(m, ["P", "one"])
+    synergy, bars = (
+        figures.synergy_figure([m.synergy("bliss"), m.synergy("hsa")], "P"),
+        figures.bars_figure(m, ["P", "one"]),
+    )
     assert "Bliss excess, slow" in texts(synergy) and "alpha 3 nM + beta 3 nM" in texts(bars)
     assert all("after 100" in texts(figure) for figure in (synergy, bars))
 
 
 def test_each_synergy_model_has_its_own_scale() -> None:
     m = matrix(drugs=DRUGS)  # independent actions: no Bliss excess, but an HSA excess
-    figure = figures.synergy_figure([bliss_excess(m), hsa_excess(m)], "P")
+    figure = figures.synergy_figure([m.synergy("bliss"), m.synergy("hsa")], "P")
     limits = {mesh.get_clim() for ax in figure.axes for mesh in ax.collections if ax.get_title()}
     assert len(limits) == 2
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import xarray as xr
 from helpers import GRID, net, two_independent_drugs
 from helpers import small_matrix as matrix
 
-from residuum.doses import DoseAxis, DoseMatrix, bliss_excess, dose_matrix, hsa_excess, load_matrix, runs
+from residuum.doses import DoseAxis, dose_matrix, load_matrix, runs
 from residuum.simulator import InputError, Result, Segment, SolverOptions, Status, compile_model, simulate
 
 
@@ -166,7 +166,7 @@ def test_failed_cells_are_nan_counted_and_named() -> None:
         ({"drugs": {"time": DoseAxis("d1", [0])}}, "cannot be called 'time'"),
         ({"drugs": {"a": DoseAxis("d1", [0]), "b": DoseAxis("d1", [0])}}, "share one dose parameter"),
         ({"drugs": {"a": DoseAxis("d1", [0]), "A": DoseAxis("d2", [0])}}, "two drugs have the same name: a, A"),
-        ({"weights": [1.0, 1.0]}, "weights must be 1 numbers"),
+        ({"weights": [1.0, 1.0]}, "give 1 numbers, one per member"),
         ({"readouts": ["Q"]}, "unknown readout 'Q'"),
         ({"readouts": ["ones"]}, "did you mean 'one'"),
         ({"contexts": {"c": {"kdd": 1.0}}}, "did you mean 'kd'"),
@@ -220,46 +220,3 @@ def test_doses_are_in_the_unit_of_the_model_unless_said_otherwise() -> None:
     model = compile_model(two_independent_drugs().network, units={"amount": "uM"})
     m = dose_matrix(model, {"d1": [0, 1]}, {"c": {}}, ["P"], [1.0])
     assert m.dataset.d1.attrs["units"] == "uM" and m.dataset.value.attrs["units"] == "uM"
-
-
-# ---- synergy ----------------------------------------------------------------------------------------------------
-
-
-def test_independent_actions_have_no_bliss_excess() -> None:
-    excess = bliss_excess(matrix()).sel(time=100.0, readout="P")
-    np.testing.assert_allclose(excess, 0.0, atol=1e-5)
-
-
-@pytest.mark.parametrize("score", [bliss_excess, hsa_excess])
-def test_a_drug_alone_has_no_excess(score: Callable[[DoseMatrix], xr.DataArray]) -> None:
-    excess = score(matrix())
-    for alone in ({"d1": 0.0}, {"d2": 0.0}):
-        np.testing.assert_allclose(excess.sel(alone), 0.0, atol=1e-15)
-
-
-def test_hsa_excess_is_what_is_gained_over_the_better_drug() -> None:
-    r = matrix().residual()
-    expected = np.minimum(r.sel(d1=3.0, d2=0.0), r.sel(d1=0.0, d2=1.0)) - r.sel(d1=3.0, d2=1.0)
-    np.testing.assert_allclose(hsa_excess(matrix()).sel(d1=3.0, d2=1.0), expected)
-
-
-def test_the_reference_of_a_matrix_does_not_change_synergy() -> None:
-    own, named = (
-        matrix(times=[0.5], protocol=[Segment(0.0, 9.0)]),
-        matrix(times=[0.5], protocol=[Segment(0.0, 9.0)], reference="fast"),
-    )
-    for score in (bliss_excess, hsa_excess):
-        np.testing.assert_allclose(score(named), score(own), atol=1e-14)
-
-
-def test_synergy_is_unknown_where_a_run_failed() -> None:
-    m = matrix()
-    m.dataset["value"].loc[{"context": "slow", "d1": 3.0, "d2": 0.0}] = np.nan
-    for score in (bliss_excess, hsa_excess):
-        assert np.isnan(score(m).sel(context="slow", d1=3.0)).all() and np.isfinite(score(m).sel(context="fast")).all()
-
-
-@pytest.mark.parametrize(("drugs", "says"), [({"d1": GRID}, "two or more"), ({"d1": GRID, "d2": [1.0, 3.0]}, "dose 0")])
-def test_synergy_needs_each_drug_alone(drugs: dict[str, Any], says: str) -> None:
-    with pytest.raises(InputError, match=says):
-        bliss_excess(matrix(drugs=drugs))
