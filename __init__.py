@@ -439,6 +439,7 @@ def dose_matrix(
     if isinstance(contexts, Mapping):
         if ensemble is not None:
             settings["overrides"] = _laid_over(ensemble, compiled, contexts)
+        settings["dosing"] = _in_words(settings.get("dosing"))
         return matrix_of(compiled, drugs, contexts, readouts, times, **settings)
     if compiled.hash != aml_model().hash:
         raise InputError(
@@ -447,6 +448,7 @@ def dose_matrix(
         )
     parameters = _dose_parameters(tuple(drugs))
     axes = {drug: DoseAxis(parameters[drug], doses, drug=drug) for drug, doses in drugs.items()}
+    settings["dosing"] = {drug: _aml_dosing(drug, when) for drug, when in (settings.get("dosing") or {}).items()}
     if ensemble is not None:
         settings["overrides"] = lambda member, context: aml_fitted(member, context, tuple(drugs))
     return matrix_of(compiled, axes, _aml_contexts(contexts, tuple(drugs)), readouts, times, **settings)
@@ -520,6 +522,7 @@ def find_dose(
         times = source.times if times is None else times
         if ensemble is None and "member_value" in source.dataset:
             settings |= {"members": source.members, "weights": source.dataset["weight"].to_numpy()}
+        settings = {"dosing": source.dosing, **settings}
         source = aml_model()
     if not isinstance(source, CompiledModel):
         raise InputError(f"the source is a {type(source).__name__}; give a dose matrix or a compiled model")
@@ -533,6 +536,7 @@ def find_dose(
             settings["overrides"] = _laid_over(ensemble, source, contexts)
         if highest is None:
             raise InputError("give the highest dose of the search")
+        settings["dosing"] = _in_words(settings.get("dosing"))
         return search(source, drug, contexts, until, times, highest=highest, given=given, **settings)
     if source.hash != aml_model().hash:
         raise InputError(f"contexts given by name belong to the shipped model, not to {source.name!r}; pass a mapping")
@@ -555,7 +559,8 @@ def _aml_find_dose(drug: str, until: tuple[str, float], contexts: Sequence[str],
     cells = _aml_contexts(names, drugs)
     beside = {name: models.contexts.ON.join([normal, *name.split(models.contexts.ON)[1:]]) for name in names if normal}
     normal_cells = _aml_contexts(tuple(dict.fromkeys(beside.values())), drugs)
-    settings = {**settings, "parameters": parameters}
+    dosing = {name: _aml_dosing(name, when) for name, when in (settings.get("dosing") or {}).items() if name in drugs}
+    settings = {**settings, "parameters": parameters, "dosing": dosing}
     of_members = "members" in settings
     if of_members:
         settings["overrides"] = lambda member, context: aml_fitted(member, context, drugs)
@@ -960,6 +965,13 @@ def _aml_steps(runs: Mapping[str, Experiment], steps: Sequence[float], changes: 
         values = {name: [row.get(name, default) for row in now.values()] for name, default in nominal.items()}
         protocol.append(Segment(start, end, values))
     return Conditions.from_rows(compiled, rows, protocol)
+
+
+def _in_words(dosing: Mapping[str, Dosing | str] | None) -> dict[str, Dosing]:
+    """Return when drugs are there, read from words where these are given."""
+    from .doses import read_dosing
+
+    return {drug: read_dosing(when) if isinstance(when, str) else when for drug, when in (dosing or {}).items()}
 
 
 def _laid_over(

@@ -21,6 +21,7 @@ from ..simulator.options import SolverOptions
 from ..simulator.plots import duration
 from ..simulator.protocol import Conditions, Segment, checked_times
 from ..simulator.quantiles import weighted_quantiles
+from .dosing import Dosing
 from .runs import Overrides, Schedule, cells_of, noise_of, run_cells, schedule_of
 from .weighted import checked_weights
 
@@ -119,6 +120,7 @@ def find_dose(
     members: Sequence[Mapping[str, float]] | None = None,
     weights: npt.ArrayLike | None = None,
     overrides: Overrides | None = None,
+    dosing: Mapping[str, Dosing] | None = None,
     protocol: Sequence[Segment] = (),
     options: SolverOptions | None = None,
     threads: int | None = None,
@@ -138,7 +140,7 @@ def find_dose(
         Drug -> parameter that holds its dose; the drug's own name if it is not there.
     probability
         Share of the members, by weight, for which the dose must be enough.
-    contexts, times, members, weights, overrides, protocol, options, threads, progress
+    contexts, times, members, weights, overrides, dosing, protocol, options, threads, progress
         As in `dose_matrix`.
 
     Raises
@@ -158,8 +160,9 @@ def find_dose(
     held = {name: (parameters or {}).get(name, name) for name in (drug, *beside)}
     cells = cells_of(compiled, contexts, parameter_sets, overrides)
     weight = checked_weights(weights, len(parameter_sets))
-    search = _Search(compiled, cells, held, np.array([*beside.values()]), t, readout,
-                     schedule_of(compiled, held, cells, tuple(protocol)), options, threads, progress)  # fmt: skip
+    schedule = schedule_of(compiled, held, cells, float(t[-1]), tuple(protocol), dosing)
+    others = np.array([*beside.values()])
+    search = _Search(compiled, cells, held, others, t, readout, schedule, options, threads, progress)
     n_doses = 1 + max(2, math.ceil(PER_DECADE * math.log10(highest / lowest)))
     grid = np.array([0.0, *np.geomspace(lowest, highest, n_doses)])
     own, rebound, failed = search.doses(grid, fraction)
@@ -250,6 +253,7 @@ def left_at(
     members: Sequence[Mapping[str, float]] | None = None,
     weights: npt.ArrayLike | None = None,
     overrides: Overrides | None = None,
+    dosing: Mapping[str, Dosing] | None = None,
     protocol: Sequence[Segment] = (),
     options: SolverOptions | None = None,
     threads: int | None = None,
@@ -269,8 +273,9 @@ def left_at(
     cells = cells_of(compiled, contexts, parameter_sets, overrides)
     weight = checked_weights(weights, len(parameter_sets))
     points = np.stack([np.broadcast_to(np.asarray(each, float), len(contexts)) for each in doses.values()], axis=1)
-    left = _left(compiled, cells, held, np.tile(points, (len(weight), 1))[:, None], t, readout,
-                 schedule_of(compiled, held, cells, tuple(protocol)), options, threads, progress)  # fmt: skip
+    points = np.tile(points, (len(weight), 1))[:, None]
+    schedule = schedule_of(compiled, held, cells, float(t[-1]), tuple(protocol), dosing)
+    left = _left(compiled, cells, held, points, t, readout, schedule, options, threads, progress)
     return xr.DataArray(
         left.reshape(len(weight), len(contexts), len(t)), dims=("member", "context", "time"), name="residual",
         coords={"member": np.arange(len(weight)), "weight": ("member", weight), "context": list(contexts), "time": t},
