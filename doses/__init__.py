@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .design import Design, read_design
     from .dosing import Dosing, Piece, dosing_segments, overlaid, read_dosing
-    from .matrix import DoseAxis, dose_matrix
+    from .matrix import DoseAxis, DoseMatrix, dose_matrix, load_matrix
     from .musyc import musyc_fit
+    from .search import DoseSearch, cheapest_doses, find_dose, left_at
     from .synergy import score, synergy_scores
 
 _HOME = {
     "Design": "design", "read_design": "design",
     "Dosing": "dosing", "Piece": "dosing", "dosing_segments": "dosing", "overlaid": "dosing", "read_dosing": "dosing",
-    "DoseAxis": "matrix", "dose_matrix": "matrix",
+    "DoseAxis": "matrix", "DoseMatrix": "matrix", "dose_matrix": "matrix", "load_matrix": "matrix",
+    "DoseSearch": "search", "cheapest_doses": "search", "find_dose": "search", "left_at": "search",
     "musyc_fit": "musyc", "score": "synergy", "synergy_scores": "synergy",
 }  # fmt: skip
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..simulator.errors import InputError
+from ..simulator.quantiles import weighted_quantiles
 
 Float = npt.NDArray[np.float64]
 
@@ -31,15 +32,7 @@ def quantiles(values: Float, weights: Float, q: Sequence[float]) -> Float:
 
     The q-quantile is the smallest value up to which the weights sum to q. It is NaN where no member has a number.
     """
-    each = _weights_of_numbers(values, weights)
-    order = np.argsort(values, axis=0, kind="stable")  # NaN last
-    ranked = np.take_along_axis(values, order, axis=0)
-    reached = np.cumsum(np.take_along_axis(each, order, axis=0), axis=0)
-    total = each.sum(axis=0)
-    # rounding of the sum must not pass over the member that reaches q
-    places = [np.argmax(reached >= (min(one, 1.0) - 1e-12) * total, axis=0) for one in q]
-    found = np.stack([np.take_along_axis(ranked, place[None], axis=0)[0] for place in places])
-    return np.where(total > 0, found, np.nan)
+    return weighted_quantiles(values, weights, q)[0]
 
 
 def share(what: npt.NDArray[np.bool_], values: Float, weights: Float) -> Float:

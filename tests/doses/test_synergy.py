@@ -218,12 +218,12 @@ def test_the_control_of_a_residual_does_not_matter(name: str) -> None:
 
 
 def test_two_independent_blocks_of_a_model_have_no_bliss_excess() -> None:
-    excess = score(matrix().residual, "bliss").sel(time=100.0, readout="P")
+    excess = score(matrix().residual(), "bliss").sel(time=100.0, readout="P")
     np.testing.assert_allclose(excess, 0.0, atol=1e-5)
 
 
 def test_the_highest_single_agent_is_the_better_drug_of_the_model() -> None:
-    r = matrix().residual
+    r = matrix().residual()
     expected = np.minimum(r.sel(d1=3.0, d2=0.0), r.sel(d1=0.0, d2=1.0)) - r.sel(d1=3.0, d2=1.0)
     np.testing.assert_allclose(score(r, "hsa").sel(d1=3.0, d2=1.0), expected)
 
@@ -234,7 +234,7 @@ def test_the_reference_of_a_matrix_does_not_change_synergy() -> None:
         matrix(times=[0.5], protocol=[Segment(0.0, 9.0)], reference="fast"),
     )
     for name in ("bliss", "hsa"):
-        np.testing.assert_allclose(score(named.residual, name), score(own.residual, name), atol=1e-14)
+        np.testing.assert_allclose(score(named.residual(), name), score(own.residual(), name), atol=1e-14)
 
 
 def test_three_drugs_have_bliss_and_hsa_only() -> None:
@@ -286,7 +286,7 @@ def test_what_cannot_be_scored_is_refused(change: dict[str, Any], model: str, sa
 
 
 def test_few_doses_leave_out_the_models_of_curves() -> None:
-    scores = synergy_scores(matrix(times=[100.0]).residual)
+    scores = synergy_scores(matrix(times=[100.0]).residual())
     assert GRID[1:] == [1.0, 3.0] and scores["model"].values.tolist() == ["bliss", "hsa"]
     assert "zip needs 3 doses above 0 of each drug, d1 has 2" in scores.attrs["left_out"]
 
