@@ -71,6 +71,20 @@ if TYPE_CHECKING:
         warmup,
     )
     from .simulator.diagrams import Module
+    from .sweeps import (
+        Computed,
+        Grid,
+        PointTable,
+        Prior,
+        Sobol,
+        Sweep,
+        SweepDesign,
+        estimate_sweep,
+        open_sweep,
+        read_priors,
+        sweep,
+        verify_sweep,
+    )
 
 _SIMULATOR = (
     "CompiledModel", "Conditions", "InputError", "MissingBioNetGenError", "ModelNotice", "ReactionNetwork", "Result",
@@ -81,6 +95,11 @@ _SIMULATOR = (
 
 _DOSES = ("bliss_excess", "hsa_excess")
 
+_SWEEPS = (
+    "Computed", "Grid", "PointTable", "Prior", "Sobol", "Sweep", "SweepDesign", "estimate_sweep", "open_sweep",
+    "read_priors", "sweep", "verify_sweep",
+)  # fmt: skip
+
 _FITTING = (
     "Ensemble", "Fit", "Group", "Problem", "Profiles", "bands", "fit", "laplace_posterior", "leave_out",
     "left_out_summary", "load_ensemble", "plot_bands", "plot_data_bands", "profile_likelihood", "read_midas",
@@ -90,7 +109,7 @@ _FITTING = (
 __all__ = [
     "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_ensemble", "aml_fitted", "aml_left_out",
     "aml_model", "aml_modules", "aml_predictions", "aml_problem", "aml_raf_mek_draws", "aml_tables", "dose_matrix",
-    "remove_drug", *_SIMULATOR, *_DOSES, *_FITTING,
+    "remove_drug", *_SIMULATOR, *_DOSES, *_SWEEPS, *_FITTING,
 ]  # fmt: skip
 
 
@@ -656,7 +675,7 @@ def _model_names() -> Iterator[None]:
 
 
 def __getattr__(name: str) -> Any:
-    homes = {".simulator": _SIMULATOR, ".doses": _DOSES, ".fitting": _FITTING}
+    homes = {".simulator": _SIMULATOR, ".doses": _DOSES, ".sweeps": _SWEEPS, ".fitting": _FITTING}
     home = next((place for place, names in homes.items() if name in names), None)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
