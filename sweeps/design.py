@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 import platform
@@ -128,9 +129,8 @@ class SweepDesign:
 
     def selected(self, numbers: range | Sequence[int]) -> Conditions:
         """Return the conditions of the points with the given numbers."""
-        stretches = [numbers] if isinstance(numbers, range) else [range(i, i + 1) for i in numbers]
         p = np.tile(self.compiled.nominal, (len(numbers), 1))
-        p[:, self._columns] = np.concatenate([self.points.rows(s.start, s.stop) for s in stretches])
+        p[:, self._columns] = np.concatenate([self.points.rows(s.start, s.stop) for s in _stretches(numbers)])
         rows = slice(numbers.start, numbers.stop) if isinstance(numbers, range) else list(numbers)
         protocol = tuple(
             dataclasses.replace(
@@ -199,6 +199,14 @@ class SweepDesign:
             None if words else identity["readouts"], keep=words or None, protocol=protocol,
             options=SolverOptions(**identity["options"], atol=identity["atol"]),
         )  # fmt: skip
+
+
+def _stretches(numbers: range | Sequence[int]) -> list[range]:
+    """Return runs of consecutive numbers."""
+    if isinstance(numbers, range):
+        return [numbers]
+    breaks = [0, *(j for j in range(1, len(numbers)) if numbers[j] != numbers[j - 1] + 1), len(numbers)]
+    return [range(numbers[i], numbers[j - 1] + 1) for i, j in itertools.pairwise(breaks)]
 
 
 def identity_hash(identity: Mapping[str, Any]) -> str:

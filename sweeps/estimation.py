@@ -10,8 +10,11 @@ import numpy as np
 from ..simulator.ensemble import available_threads, simulate
 from .design import SweepDesign
 
-BLOCKS, BLOCK = 8, 8
-"""The points of a pilot: so many stretches, evenly spread, of so many points."""
+STRETCHES, BLOCKS = 8, (8, 256)
+"""A pilot runs so many stretches of points, evenly spread, first of a few points each, then, if that was quick, of
+more."""
+LONG_ENOUGH = 0.1
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -47,20 +50,24 @@ def estimate_sweep(design: SweepDesign, *, n_points: int | None = None, threads:
     `threads` is the number of all that compute at a time; the cores available to this process if None.
     """
     n, n_points = len(design), len(design) if n_points is None else n_points
-    starts = sorted({int(start) for start in np.linspace(0, max(n - BLOCK, 0), BLOCKS)})
-    numbers = sorted({i for start in starts for i in range(start, min(start + BLOCK, n))})
-
-    def run(which: list[int]) -> int:
-        done = simulate(design.compiled, design.keep.times, design.selected(which), observables=design.keep.readouts,
-                        options=design.options, threads=1)  # fmt: skip
-        return int(np.count_nonzero(~done.ok))
-
-    run(numbers[:1])  # loads or compiles
-    start = time.perf_counter()
-    n_failed = run(numbers)
-    seconds = (time.perf_counter() - start) * n_points / len(numbers) / (threads or available_threads())
+    _pilot(design, [0])  # loads or compiles
+    for block in BLOCKS:
+        starts = sorted({int(start) for start in np.linspace(0, max(n - block, 0), STRETCHES)})
+        numbers = sorted({i for start in starts for i in range(start, min(start + block, n))})
+        n_failed, spent = _pilot(design, numbers)
+        if spent > LONG_ENOUGH:
+            break
+    seconds = spent * n_points / len(numbers) / (threads or available_threads())
     n_bytes = n_points * (8.0 * np.prod(design.keep.shape) + 1.0 + 200.0 * n_failed / len(numbers) + 0.5)
     return Estimate(n_points, seconds, float(n_bytes), len(numbers), n_failed)
+
+
+def _pilot(design: SweepDesign, numbers: list[int]) -> tuple[int, float]:
+    """Run points in one thread; return how many failed, and the seconds it took."""
+    start = time.perf_counter()
+    done = simulate(design.compiled, design.keep.times, design.selected(numbers), observables=design.keep.readouts,
+                    options=design.options, threads=1)  # fmt: skip
+    return int(np.count_nonzero(~done.ok)), time.perf_counter() - start
 
 
 def _duration(seconds: float) -> str:

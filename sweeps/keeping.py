@@ -65,9 +65,9 @@ class Keep:
             raise InputError(f"keep is {list(keep)}, expected at least one entry, each once")
         at = {time for _, _, time in parsed if time is not None}
         self.words, self.readouts = tuple(keep), tuple(dict.fromkeys(name for _, name, _ in parsed))
+        if len(course) < 2 and (whole := [word for word, (kind, *_) in zip(keep, parsed, strict=True) if kind]):
+            raise InputError(f"{whole[0]} is of a whole course: give the times along which to follow it, two at least")
         self.times = checked_times(sorted({*course.tolist(), *at}))
-        if len(course) < 2 and (without := next((w for w, (kind, *_) in zip(keep, parsed, strict=True) if kind), "")):
-            raise InputError(f"{without} is of a whole course: give the times along which to follow it, two at least")
         self._check(known)
         self.shape = (len(parsed),)
         place = {time: i for i, time in enumerate(self.times.tolist())}

@@ -136,4 +136,4 @@ def _collect(
                     return "its wall time is used up"
         except KeyboardInterrupt:
             return "stopped by the user"
-    return f"{left} shards could not be computed" if left else ""
+    return f"{left} {'shard' if left == 1 else 'shards'} could not be computed" if left else ""

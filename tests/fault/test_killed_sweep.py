@@ -140,7 +140,7 @@ def test_a_shard_over_which_two_workers_die_is_left_and_named(
     (orders / "kill-5000-2").touch()
     done = sweep(design(), path := tmp_path / "s", shard_size=SIZE, workers=2, start_method="fork")
     number = 5000 // SIZE
-    assert done.stopped == "1 shards could not be computed" and done.status().n_pending == SIZE
+    assert done.stopped == "1 shard could not be computed" and done.status().n_pending == SIZE
     assert f"shard-{number:06d}.bin is not computed: 2 processes ended with code -9, perhaps" in capfd.readouterr().err
     before = stamps(path)
     assert len(before) == N_SHARDS - 1
