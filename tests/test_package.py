@@ -71,7 +71,7 @@ def test_the_packages_that_ship_are_the_folders_that_hold_code(checkout: Path) -
 
 
 def test_no_folder_of_the_library_holds_code_without_being_a_package(checkout: Path) -> None:
-    for folder in ("models", "simulator", "doses", "sweeps", "fitting"):
+    for folder in ("models", "simulator", "doses", "sweeps", "fitting", "commands"):
         if any((checkout / folder).glob("*.py")):
             assert (checkout / folder / "__init__.py").is_file(), f"{folder}/ would not ship"
 
