@@ -48,7 +48,8 @@ class SweepDesign:
         The model.
     parameters
         The points: a `Grid`, a `Sobol` sample, a `PointTable`, `Computed` points; or a mapping of names to values (a
-        grid), or a data frame with one row per point. Parameters that do not vary are nominal.
+        grid), or a data frame with one row per point. Parameters that do not vary are nominal, or
+        `fixed`.
     times
         Model times at which all read-outs are kept, or along which `auc` and the like are taken.
     readouts
@@ -58,6 +59,8 @@ class SweepDesign:
         bare times are in the model's unit.
     protocol
         Segments that hold for all points; a value may be an array with one number per point.
+    fixed
+        Parameter name -> value at all points, in place of the nominal one.
     options
         Tolerances and limits. Runs that use up `max_seconds` count as not done.
 
@@ -85,9 +88,11 @@ class SweepDesign:
         *,
         keep: Sequence[str] | None = None,
         protocol: Sequence[Segment] = (),
+        fixed: Mapping[str, float] | None = None,
         options: SolverOptions | None = None,
     ) -> None:
         self.compiled, self.points = compiled, as_points(parameters)
+        self.fixed = {name: float(value) for name, value in (fixed or {}).items()}
         self.options = options or SolverOptions()
         self.protocol = tuple(protocol)
         if isinstance(readouts, str) or isinstance(keep, str):
@@ -95,6 +100,9 @@ class SweepDesign:
         shown = compiled.observables if readouts is None and keep is None else readouts
         self.keep = Keep(shown, times, keep, (*compiled.observables, *compiled.species))
         self._columns = [compiled.parameter_index(name) for name in self.points.names]
+        self._base = compiled.parameter_vector(self.fixed)
+        if twice := sorted(self.fixed.keys() & set(self.points.names)):
+            raise InputError(f"{twice[0]} varies from point to point and is fixed; it can be one of these")
         self._check()
 
     def _check(self) -> None:
@@ -129,7 +137,7 @@ class SweepDesign:
 
     def selected(self, numbers: range | Sequence[int]) -> Conditions:
         """Return the conditions of the points with the given numbers."""
-        p = np.tile(self.compiled.nominal, (len(numbers), 1))
+        p = np.tile(self._base, (len(numbers), 1))
         p[:, self._columns] = np.concatenate([self.points.rows(s.start, s.stop) for s in _stretches(numbers)])
         rows = slice(numbers.start, numbers.stop) if isinstance(numbers, range) else list(numbers)
         protocol = tuple(
@@ -166,6 +174,7 @@ class SweepDesign:
             "number of points": len(self),
             "parameters": self.points.recipe(),
             "first and last points": _checksum(*ends),
+            "fixed": dict(sorted(self.fixed.items())),
             "protocol": [_plain(segment) for segment in sorted(self.protocol, key=lambda segment: segment.start)],
             "times": self.keep.times.tolist(),
             "readouts": list(self.keep.readouts),
@@ -197,6 +206,7 @@ class SweepDesign:
         return cls(
             compiled, points, (identity["course"] or None) if words else identity["times"],
             None if words else identity["readouts"], keep=words or None, protocol=protocol,
+            fixed=identity["fixed"],
             options=SolverOptions(**identity["options"], atol=identity["atol"]),
         )  # fmt: skip
 

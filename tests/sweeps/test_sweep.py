@@ -88,6 +88,12 @@ def test_a_protocol_may_have_a_number_per_point(tmp_path: Path) -> None:
     assert len(np.unique(done.value.values[:, 0])) == 50
 
 
+def test_fixed_parameters_hold_at_all_points(tmp_path: Path) -> None:
+    design = SweepDesign(decay(), {"A0": [1.0, 2.0]}, [1.0], ["A"], fixed={"k": 2.0})
+    found = sweep(design, tmp_path / "s").to_frame()["A"]
+    np.testing.assert_allclose(found, [np.exp(-2), 2 * np.exp(-2)], rtol=1e-3)
+
+
 # ---- what is kept -------------------------------------------------------------------------------------------------
 
 
@@ -133,6 +139,8 @@ def test_words_are_split_at_commas_outside_brackets() -> None:
         ({"protocol": [Segment(5, 9, {"d1": np.full(1000, np.nan)})]}, "is not finite"),
         ({"protocol": [Segment(0, 9, {"dose": 1.0})]}, "unknown parameter 'dose'"),
         ({"times": [-1.0]}, "the clock starts at 0"),
+        ({"fixed": {"k": 1.0}}, "unknown parameter 'k'"),
+        ({"fixed": {"kd": 1.0}}, "kd varies from point to point and is fixed"),
         ({"options": SolverOptions(atol=[1.0])}, "atol has shape"),
     ],
 )
@@ -264,6 +272,7 @@ def test_bad_arguments_are_refused(changes: dict[str, Any], words: str, tmp_path
         {"readouts": None, "keep": ["P@1"], "times": None},
         {"protocol": [Segment(-np.inf, 0.0, {"d1": 0.0}), Segment(0.0, np.inf, {"d1": 2.0})]},
         {"options": SolverOptions(rtol=1e-6, atol=1e-9, max_steps=50_000)},
+        {"parameters": {"d1": [0.0, 1.0]}, "fixed": {"kd": 0.3, "d2": 2.0}},
     ],
     ids=str,
 )
