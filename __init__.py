@@ -71,6 +71,20 @@ if TYPE_CHECKING:
         warmup,
     )
     from .simulator.diagrams import Module
+    from .sweeps import (
+        Computed,
+        Grid,
+        PointTable,
+        Prior,
+        Sobol,
+        Sweep,
+        SweepDesign,
+        estimate_sweep,
+        open_sweep,
+        read_priors,
+        sweep,
+        verify_sweep,
+    )
 
 _SIMULATOR = (
     "CompiledModel", "Conditions", "InputError", "MissingBioNetGenError", "ModelNotice", "ReactionNetwork", "Result",
@@ -80,6 +94,11 @@ _SIMULATOR = (
 )  # fmt: skip
 
 _DOSES = ("Design", "DoseMatrix", "DoseSearch", "Dosing", "load_matrix", "musyc_fit", "synergy_scores")
+
+_SWEEPS = (
+    "Computed", "Grid", "PointTable", "Prior", "Sobol", "Sweep", "SweepDesign", "estimate_sweep", "open_sweep",
+    "read_priors", "sweep", "verify_sweep",
+)  # fmt: skip
 
 _FITTING = (
     "Ensemble", "Fit", "Group", "Problem", "Profiles", "bands", "fit", "laplace_posterior", "leave_out",
@@ -91,7 +110,7 @@ __all__ = [
     "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_ensemble", "aml_fitted", "aml_left_out",
     "aml_model", "aml_modules", "aml_predictions", "aml_problem", "aml_protocol", "aml_raf_mek_draws",
     "aml_structural", "aml_tables", "dose_matrix", "find_dose", "read_design", "remove_drug", *_SIMULATOR, *_DOSES,
-    *_FITTING,
+    *_SWEEPS, *_FITTING,
 ]  # fmt: skip
 
 
@@ -1058,7 +1077,7 @@ def _model_names() -> Iterator[None]:
 
 
 def __getattr__(name: str) -> Any:
-    homes = {".simulator": _SIMULATOR, ".doses": _DOSES, ".fitting": _FITTING}
+    homes = {".simulator": _SIMULATOR, ".doses": _DOSES, ".sweeps": _SWEEPS, ".fitting": _FITTING}
     home = next((place for place, names in homes.items() if name in names), None)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
