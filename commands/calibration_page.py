@@ -47,7 +47,7 @@ def left_out_section(folder: Path, rows: pd.DataFrame, summary: pd.DataFrame) ->
     folds = [column for column in summary if column.startswith("fold_")]
     headings = {"left_out": "left out", "covered": "covered (share)"} | {name: name[5:] for name in folds}
     table = summary.rename(columns=headings)
-    combined = table["left out"].isin(rows.loc[rows["fold_Bliss"].notna(), "left_out"])
+    combined = summary.filter(like="fold_Bliss").notna().any(axis=1)
     path = save(_left_out_figure(rows, summary), folder / "left_out.png")
     words = [
         "Each group was taken out, the rest fitted again, and the group predicted. Covered: share of rows within the "
@@ -159,7 +159,7 @@ def predictions_section(folder: Path, questions: Sequence[object], prior: Answer
             ],
         }
     )
-    percent = shares.map(lambda share: f"{share:.0%}").assign(prior=[f"{1 - share:.0%}" for share in shares["data"]])
+    percent = shares.assign(prior=1 - shares["data"]).map(lambda share: f"{share:.0%}" if share == share else "–")
     path = save(_predictions_figure(names, everything, columns, shares), folder / "predictions.png")
     words = [
         "Fraction of the untreated read-out that is left: median (5-95 %). Affinities of drugs without data, receptor "
@@ -239,7 +239,7 @@ def behaviours_section(shares: pd.DataFrame) -> Section:
     """Return in how many members of the prior and of the fitted ensemble each behaviour is shown."""
     words = [
         "A prior-predictive check, and the same after the fit; no validation, since the nominal numbers were chosen "
-        "with these behaviours in view. Members act as `residuum.aml_fitted` lays them over each cell and its drugs, shifts "
-        "of drugs and inputs of cells included. A behaviour counts as shown if all its findings lie in their ranges.",
+        "with these behaviours in view. Members act as residuum.aml_fitted lays them over each cell and its drugs, "
+        "shifts of drugs and inputs of cells included. A behaviour is shown if all its findings lie in their ranges.",
     ]
     return Section("Behaviours B6-B12 across members", words, (), [("", shares)])

@@ -108,7 +108,7 @@ def prior_shares(problem: Problem, theta: npt.ArrayLike) -> Float:
     With data rows J and prior rows K of the Jacobian at the optimum, the covariance of the parameters is
     C = (J'J + K'K)^-1 = C J'J C + C K'K C: what noise of the data does to the optimum, and what noise of the priors
     does. Along the gradient g of a prediction the second part is the share g'C K'K C g / g'C g. Where nothing is
-    measured it is 1. A uniform prior counts as a normal one of the same variance.
+    measured it is 1, and NaN where no parameter acts. A uniform prior counts as a normal one of the same variance.
     """
     from .. import Ensemble
 
@@ -122,7 +122,8 @@ def prior_shares(problem: Problem, theta: npt.ArrayLike) -> Float:
     up, down = (answers(Ensemble.from_points(problem, centre + sign * steps)).left for sign in (1.0, -1.0))
     gradients = (up - down) / (2 * DIFFERENCE)
     moved = covariance @ gradients
-    return np.sum(moved * (of_priors @ moved), axis=0) / np.sum(moved * gradients, axis=0)
+    with np.errstate(invalid="ignore"):
+        return np.sum(moved * (of_priors @ moved), axis=0) / np.sum(moved * gradients, axis=0)
 
 
 def behaviours_of(ensembles: Mapping[str, Ensemble], progress: bool) -> pd.DataFrame:

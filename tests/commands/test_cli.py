@@ -758,7 +758,7 @@ def test_doctor_fails_where_something_required_is_missing(
     assert "missing scipy" in re.sub(" +", " ", out) and "Perl was not found" in out
 
 
-COMMANDS = ("simulate", "matrix", "fit", "profile", "sample", "predict", "models", "doctor", "demo")
+COMMANDS = ("simulate", "matrix", "fit", "profile", "sample", "predict", "calibrate", "models", "doctor", "demo")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
