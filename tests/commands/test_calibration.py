@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,25 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import recovery_problem
+from helpers import command, recovery_problem
 
 import residuum
-from residuum.commands import calibration_page, main, members
+from residuum.commands import calibration_page, members
 from residuum.commands.members import Answers
 
 FILES = {"calibration.html", "left_out.csv", "left_out.png", "bands.png", "predictions.png", "fit.json", "fit.png"}
 
 
 def calibrate(folder: Path, *words: str) -> int:
-    before = sys.argv
-    sys.argv = ["residuum", "calibrate", "--starts", "1", "--checked", "3", "--out", str(folder), *words]
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        sys.argv = before
-    return 0
+    return command("calibrate", "--starts", "1", "--checked", "3", "--out", str(folder), *words)
 
 
 @pytest.fixture
