@@ -81,7 +81,12 @@ def calibrate(
     fitted = _drawn(folder, problem, theta, members, seed, resume, shown) if given is None else given
     figure = plot_data_bands(fitted, problem).flat[0].figure
     sections.append(page.ensemble_section(folder, figure, fitted))
-    rows = leave_out(problem, theta, aml_left_out(), seed=seed, progress=shown)
+    kept = folder / "left_out.json"
+    try:
+        rows = leave_out(problem, theta, aml_left_out(), seed=seed, checkpoint=kept, resume=resume, progress=shown)
+    except KeyboardInterrupt:
+        say(f"stopped; go on by the same command with --resume ({kept} holds the groups that are finished)")
+        raise typer.Exit(INTERRUPTED) from None
     say(f"wrote {write_whole(folder / 'left_out.csv', lambda part: rows.to_csv(part, index=False))}")
     sections.append(page.left_out_section(folder, rows, left_out_summary(rows)))
     prior = type(fitted).from_prior(problem, len(fitted), seed)

@@ -45,7 +45,8 @@ def ensemble_section(folder: Path, bands: Any, ensemble: Any) -> Section:
 def left_out_section(folder: Path, rows: pd.DataFrame, summary: pd.DataFrame) -> Section:
     """Return what a fit without each group predicts of it, beside the null models, with a figure in `folder`."""
     folds = [column for column in summary if column.startswith("fold_")]
-    headings = {"left_out": "left out", "covered": "covered (share)"} | {name: name[5:] for name in folds}
+    headings = {"left_out": "left out", "covered": "covered (share)", "ended": "fit without it"}
+    headings |= {name: name.removeprefix("fold_") for name in folds}
     table = summary.rename(columns=headings)
     combined = summary.filter(like="fold_Bliss").notna().any(axis=1)
     path = save(_left_out_figure(rows, summary), folder / "left_out.png")
