@@ -11,6 +11,7 @@ from helpers import command as residuum
 from helpers import recovery_problem
 
 import residuum as package
+from residuum.commands.fit import _left_open
 
 
 def test_an_interrupted_fit_leaves_finished_results_alone(
@@ -104,3 +105,18 @@ def test_ctrl_c_before_the_first_point_is_no_error(
     assert residuum("fit", "--out", str(tmp_path)) == 130
     said = capsys.readouterr().err
     assert "stopped before the first point" in said and "Traceback" not in said and "go on by" not in said
+
+
+def test_what_the_data_leave_open_is_named() -> None:
+    table = pd.DataFrame(
+        {
+            "parameter": ["known", "of_the_prior", "unseen", "as_wide_as_its_bounds", "on_a_linear_scale"],
+            "determined_by": ["data", "prior", "nothing", "data", "both"],
+            "scale": ["log10"] * 4 + ["lin"],
+            "lower": [0.1, 0.1, 0.1, 0.1, -1.0],
+            "upper": [10.0, 10.0, 10.0, 10.0, 1.0],
+            "fit_sd": [0.1, 0.5, float("inf"), 0.6, 0.5],  # uniform between these bounds: 2 / sqrt(12) = 0.58
+        }
+    )
+    assert _left_open(table) == "of_the_prior, unseen, as_wide_as_its_bounds"
+    assert _left_open(table[:1]) == "none of the estimated parameters"
