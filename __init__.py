@@ -636,8 +636,9 @@ def _aml_find_dose(drug: str, until: tuple[str, float], contexts: Sequence[str],
 
 
 def aml_behaviours(
-    ids: Sequence[str] | None = None, *, changes: Mapping[str, float] | None = None
-) -> dict[str, Outcome]:
+    ids: Sequence[str] | None = None, *, changes: Mapping[str, float] | None = None,
+    fitted: Mapping[str, float] | None = None,
+) -> dict[str, Outcome]:  # fmt: skip
     """Return what the shipped model shows of the published behaviours of leukaemia cells, by id.
 
     Parameters
@@ -645,8 +646,10 @@ def aml_behaviours(
     ids
         "B1" to "B16"; all if None.
     changes
-        Parameter -> value, on top of every cell and its drugs, below what an experiment itself sets: a member of an
-        ensemble. The nominal set if None.
+        Parameter -> value, on top of every cell and its drugs, below what an experiment itself sets.
+    fitted
+        Estimated values of `aml_problem`, or a member of its ensemble: `aml_fitted` lays them over every cell and its
+        drugs, below `changes`. The nominal set if neither is given.
 
     Returns
     -------
@@ -664,7 +667,7 @@ def aml_behaviours(
     known = {behaviour.id: behaviour for behaviour in models.behaviours.BEHAVIOURS}
     with _model_names():
         chosen = [models.names.checked("behaviour", name, known) for name in (known if ids is None else ids)]
-    run = partial(_aml_readings, changes=changes or {})
+    run = partial(_aml_readings, changes=changes or {}, fitted=fitted or {})
     return {name: known[name].outcome(run) for name in chosen}
 
 
@@ -826,32 +829,38 @@ def aml_ensemble() -> Ensemble:
 def aml_left_out() -> tuple[Group, ...]:
     """Return the groups by which `aml_problem` is validated: both inhibitors together, each inhibitor, each line.
 
-    Null models: copies of the TKI row and of the MEK inhibitor row, and Bliss of raw values, for the combination (which
-    never enters a fit); the control for an inhibitor left out; the same row of the other line for a line left out.
+    Null models of the combination, which never enters a fit: copies of the midostaurin row and of the U0126 row, the
+    better single agent, Bliss. For an inhibitor left out: the control; for a bead line left out: the same row of the
+    other one. IC50s that are known as a range have none: each such row is the same half, at another dose. The untreated
+    rows of the IC50s stay in the fit: they are 1 by definition and hold the scale.
     """
     from .fitting import Group
 
-    lines, inhibitors = ("jmd", "tkd"), ("midostaurin", "U0126", "rapamycin", "wortmannin")
     names = tuple(dict.fromkeys(aml_problem().tables.experiments.frame["experimentId"]))
-    of_line = {line: tuple(name for name in names if name.startswith(f"{line}_")) for line in lines}
-    beads = tuple(name for line in lines for name in of_line[line])
-    both = tuple(name for name in beads if "both" in name)
-    single = {line: tuple(f"{line}_{drug}_igf1" for drug in inhibitors[:2]) for line in lines}
-    controls = {name: (f"{name[:3]}_igf1",) for name in beads}
+    both = tuple(name for name in names if "_both_" in name)
+    treated = tuple(name for name in names if name not in both and not name.endswith("_untreated"))
+
+    def at(line: str) -> tuple[str, ...]:
+        return tuple(name for name in names if name.startswith(f"{line}_") and not name.endswith("_untreated"))
+
+    single = {name: (f"{name[:3]}_midostaurin_igf1", f"{name[:3]}_U0126_igf1") for name in both}
+    untreated = {name: f"{name[:3]}_igf1" for line in ("jmd", "tkd") for name in at(line)}
+    control = {name: (untreated.get(name, f"{name.partition('_')[0]}_untreated"),) for name in treated}
     combined: dict[str, Mapping[str, tuple[str, ...]]] = {
-        "TKI row": {name: (single[name[:3]][0],) for name in both},
-        "MEK inhibitor row": {name: (single[name[:3]][1],) for name in both},
-        "Bliss": {name: (*single[name[:3]], *controls[name]) for name in both},
+        "midostaurin row": {name: pair[:1] for name, pair in single.items()},
+        "U0126 row": {name: pair[1:] for name, pair in single.items()},
+        "better single agent": single,
+        "Bliss": {name: (*pair, untreated[name]) for name, pair in single.items()},
     }
-    other = {line: {name: (name.replace(*pair),) for name in of_line[line]}
-             for line, pair in zip(lines, (lines, lines[::-1]), strict=True)}  # fmt: skip
+    inhibitors = ("midostaurin", "U0126", "rapamycin", "wortmannin", "gilteritinib", "linifanib", "crenolanib")
     return (
         Group("midostaurin + U0126", both, combined),
-        *(
-            Group(drug, tuple(name for name in beads if drug in name and name not in both), {"control": controls})
-            for drug in inhibitors
-        ),
-        *(Group(f"line {line.upper()}", of_line[line], {"other line": other[line]}) for line in lines),
+        *(Group(drug, tuple(name for name in treated if drug in name), {"control": control}) for drug in inhibitors),
+        Group("line JMD", at("jmd"), {"other line": {name: (f"tkd{name[3:]}",) for name in at("jmd")}}),
+        Group("line TKD", at("tkd"), {"other line": {name: (f"jmd{name[3:]}",) for name in at("tkd")}}),
+        Group("line MV4-11", at("mv411"), {}),
+        Group("line MOLM-13", at("molm13"), {}),
+        Group("FLT3 wild type with FL", at("wt"), {"control": control}),
     )
 
 
@@ -1330,7 +1339,9 @@ def _aml_condition(named: Mapping[str, str]) -> dict[str, float]:
     return {**values, **{parameters[drug]: dose for drug, dose in drugs.items()}}
 
 
-def _aml_readings(experiments: Sequence[Experiment], changes: Mapping[str, float]) -> list[float]:
+def _aml_readings(
+    experiments: Sequence[Experiment], changes: Mapping[str, float], fitted: Mapping[str, float]
+) -> list[float]:
     """Return one number per experiment; NaN where the run failed or a dose is no finite number.
 
     Experiments that differ only in read-out and time share a run, runs that differ not in the times of their later
@@ -1349,7 +1360,7 @@ def _aml_readings(experiments: Sequence[Experiment], changes: Mapping[str, float
         wanted = [experiment for key, experiment in zip(keys, experiments, strict=True) if key in runs]
         times = sorted({experiment.time for experiment in wanted})
         readouts = sorted({experiment.readout for experiment in wanted})
-        result = simulate(aml_model(), times, _aml_steps(runs, steps, changes), observables=readouts)
+        result = simulate(aml_model(), times, _aml_steps(runs, steps, changes, fitted), observables=readouts)
         for (i, key), (j, time), readout in itertools.product(enumerate(runs), enumerate(times), readouts):
             readings[key, readout, time] = float(result[readout][i, j])
     return [
@@ -1358,7 +1369,9 @@ def _aml_readings(experiments: Sequence[Experiment], changes: Mapping[str, float
     ]
 
 
-def _aml_steps(runs: Mapping[str, Experiment], steps: Sequence[float], changes: Mapping[str, float]) -> Conditions:
+def _aml_steps(
+    runs: Mapping[str, Experiment], steps: Sequence[float], changes: Mapping[str, float], fitted: Mapping[str, float]
+) -> Conditions:
     """Return the cells at rest before time 0, then under their drugs, then, from each of `steps` on, as changed."""
     from . import models
     from .simulator import Conditions, Segment
@@ -1368,6 +1381,7 @@ def _aml_steps(runs: Mapping[str, Experiment], steps: Sequence[float], changes: 
     for key, run in runs.items():
         drugs = tuple(run.drugs)
         cell, parameters = _aml_contexts([run.context], drugs)[run.context], _dose_parameters(drugs)
+        cell |= aml_fitted(fitted, run.context, drugs)
         rows[key] = {**cell, **changes, **run.changes, **{parameters[drug]: run.drugs[drug] for drug in drugs}}
     doses = [models.drugs.dose_parameter(slot) for slot in models.parameters.DRUG_SLOTS]
     protocol = [Segment(-math.inf, 0.0, dict.fromkeys(doses, 0.0))]
