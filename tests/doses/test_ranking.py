@@ -13,7 +13,7 @@ from helpers import net
 
 from residuum.doses import compare, doses_leaving, gained, ranked, shares_of_spread
 from residuum.doses.ranking_figures import interval_figure, pair_map, shares_figure
-from residuum.simulator import CompiledModel, InputError, SolverOptions, UnknownNameError
+from residuum.simulator import CompiledModel, InputError, SolverOptions, Status, UnknownNameError, simulate
 
 CELLS = {"weak": {"ks": 1.0}, "strong": {"ks": 10.0}}
 DOSES: dict[str, dict[str, float]] = {"d": {"d": 1.0}, "e": {"e": 3.0}, "d + e": {"d": 1.0, "e": 3.0}}
@@ -86,6 +86,21 @@ def test_runs_that_fail_are_counted_and_have_neither_number_nor_rank() -> None:
     table = ranked(found)
     assert table["rank"].isna().all()
     assert (table["failed"] == 3).all()
+
+
+def test_what_a_stop_left_undone_is_told_from_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*arguments: Any, **settings: Any) -> Any:
+        done = simulate(*arguments, **settings)
+        done.status[-1], done.values[-1] = Status.STOPPED, np.nan
+        return done
+
+    monkeypatch.setattr("residuum.doses.ranking.AT_ONCE", 8)
+    monkeypatch.setattr("residuum.doses.ranking.simulate", stopped)
+    found = compared()
+    assert found.attrs["failures"] == "24 runs, 0 failed, 17 not done"
+    assert found.attrs["interrupted"] == 1
+    assert np.isfinite(found["value"][0, 0]).all()
+    assert np.isnan(found["value"][1:]).all()
 
 
 def test_treatments_are_in_order_of_the_weighted_median() -> None:
