@@ -201,8 +201,8 @@ def _about_draws(drawn: Answers, fitted: Answers) -> str:
     faint = np.count_nonzero((ratio < LITTLE).any(axis=1))
     return (
         f"RAF-MEK-DUSP parameters were not fitted here: {m} joint draws from the published fits are laid over each of "
-        f"{n} members. The members are not fitted again under a draw, which would take back a part of what it does, and "
-        "the centre of the draws is not the nominal set. Draws under which no run ends in a steady state: "
+        f"{n} members. These are not fitted again under a draw, which would take back a part of what it does, and the "
+        "centre of the draws is not the nominal set. Draws under which no run ends in a steady state: "
         f"{lost}; others under which a cell without drugs has less than {LITTLE:.0%} of its usual signal: {faint}. "
         "They are of melanoma cells, and are kept in as they came."
     )
