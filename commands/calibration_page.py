@@ -91,7 +91,7 @@ def _left_out_figure(rows: pd.DataFrame, summary: pd.DataFrame) -> Any:
     for colour, words in ((MODEL, "measured within the 90 % interval"), (OUTSIDE, "outside")):
         axes[0, 0].plot([], [], "o-", color=colour, ms=3, lw=1, label=words)
     nulls = [column for column in summary if column.startswith("fold_") and column != "fold_model"]
-    for column, marker, colour in zip(nulls, MARKERS[1:] + MARKERS, PALETTE[1:] + PALETTE, strict=False):
+    for column, marker, colour in zip(nulls, MARKERS[1:] * 2, PALETTE[1:] + PALETTE[2:], strict=False):
         axes[0, 1].plot(summary[column], middles, marker, color=colour, ms=6, mfc="white", label=column[5:])
     axes[0, 1].plot(summary["fold_model"], middles, MARKERS[0], color=MODEL, ms=7, label="model")
     axes[0, 0].set_yticks(middles, summary["left_out"])
