@@ -241,9 +241,13 @@ class Observation:
         return values
 
     def as_residuals(self, misfit: Misfit) -> Float:
-        """Return residuals with half their squares the misfits: predicted - measured over sigma where quadratic."""
+        """Return residuals with half their squares the misfits: predicted - measured over sigma where quadratic.
+
+        They have the sign of the deviation, but in censored rows one sign throughout: there they are nowhere 0.
+        """
+        side = np.where(self.censoring == "", misfit.deviation, np.where(self.censoring == "right", -1.0, 1.0))
         with np.errstate(all="ignore"):
-            return np.where(self.quadratic, misfit.deviation, np.copysign(np.sqrt(2 * misfit.value), misfit.deviation))
+            return np.where(self.quadratic, misfit.deviation, np.copysign(np.sqrt(2 * misfit.value), side))
 
     def residual_slopes(self, misfit: Misfit, predicted: Float, sigma: Float) -> tuple[Float, Float]:
         """Return the derivatives of `as_residuals` to the predictions and to sigma, each (n_measurements,)."""

@@ -344,17 +344,22 @@ def _with_solved(problem: Problem, table: pd.DataFrame, solved: Mapping[str, flo
     """Return the parameters with those that were solved for instead of searched."""
     import pandas as pd
 
-    if not solved:
+    if problem.inner is None:
         return table
+    inside = problem.inner.inside(solved)
     known = problem.tables.parameters.frame.set_index("parameterId").loc[list(solved)]
+    values = np.array(list(solved.values()))
+    lower, upper = (known[column].to_numpy(float) for column in ("lowerBound", "upperBound"))
     rows = pd.DataFrame(
         {
             "parameter": list(solved),
-            "value": list(solved.values()),
+            "value": values,
             "nominal": known["nominalValue"].to_numpy(float),
-            "lower": known["lowerBound"].to_numpy(float),
-            "upper": known["upperBound"].to_numpy(float),
-            "at_bound": "",
+            "lower": lower,
+            "upper": upper,
+            "at_bound": np.where(
+                np.isin(list(solved), inside), "", np.where(values - lower < upper - values, "lower", "upper")
+            ),
             "scale": known["parameterScale"].to_numpy(),
             "prior": "uniform within bounds",
             "prior_sd": math.nan,

@@ -106,11 +106,8 @@ def sample_posterior(
 
     Parameters
     ----------
-    problem
-        Data, experiments and parameters.
-    theta : (n_free,)
-        A point near the optimum, on the search scale (`Fit.theta`); the nominal point if None. It is improved first,
-        and the walkers start around it.
+    problem, theta
+        As in `profile_likelihood`; the walkers start around the improved point.
     members
         Draws to return, evenly spaced in the chain.
     walkers
@@ -314,10 +311,8 @@ def refitted_posterior(
 
     Parameters
     ----------
-    problem
-        Data, experiments and parameters.
-    theta : (n_free,)
-        A point near the optimum, on the search scale (`Fit.theta`); the nominal point if None. It is improved first.
+    problem, theta
+        As in `profile_likelihood`.
     members
         Number of fits.
     seed
@@ -329,7 +324,7 @@ def refitted_posterior(
     resume
         Take the members in `checkpoint`, and fit those that are missing.
     progress
-        Show a bar on standard error.
+        As in `sample_posterior`.
 
     Returns
     -------
@@ -433,16 +428,14 @@ def laplace_posterior(
 
     Parameters
     ----------
-    problem
-        Data, experiments and parameters.
-    theta : (n_free,)
-        The optimum on the search scale (`Fit.theta`), or a point near it; the nominal point if None.
+    problem, theta
+        As in `profile_likelihood`.
     members
         Number of draws.
     seed
         Of the draws.
     optimum
-        True if `theta` is the optimum already; else the loss is minimised first.
+        True if `theta` is the optimum already, and not to be improved.
 
     Returns
     -------
