@@ -53,7 +53,8 @@ def matrix(
             "-d",
             metavar="DRUG=DOSES",
             help="`=0,10,100` (nM), `=0,0.1uM,1uM` or `=1:100/5` (0 and 5 log-spaced), with `@WHEN` where it is "
-            "not there all the time: `=0,10,100@0h:48h`; drugs as `residuum models` lists them; repeat for more, at most four.",
+            "not there all the time: `=0,10@0h:48h`; drugs as `residuum models` "
+            "lists them; repeat for more, at most four.",
         ),
     ] = None,
     design: Annotated[
