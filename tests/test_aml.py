@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import numpy as np
@@ -152,8 +151,7 @@ def test_names_of_the_shipped_model_mean_nothing_to_another() -> None:
 
 
 def test_a_matrix_of_an_ensemble_is_what_its_members_predict() -> None:
-    all_members, drugs = residuum.aml_ensemble(), {"gilteritinib": 100.0}
-    few = dataclasses.replace(all_members, values=all_members.values[:3], weights=all_members.weights[:3])
+    few, drugs = residuum.aml_ensemble().first(3), {"gilteritinib": 100.0}
     contexts, times, readouts = ["blast-itd", "blast-wt+erk-stroma"], [7200.0], ["pERK"]
     m = residuum.dose_matrix(
         residuum.aml_model(), {drug: [0.0, dose] for drug, dose in drugs.items()}, contexts, readouts, times,

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import command as residuum
 
 from residuum import InputError, aml_ensemble, aml_model, find_dose, load_matrix
-from residuum.commands import main
 from residuum.commands.search import read_until
 
 SMALL = ["--drug", "gilteritinib=0,100", "--drug", "trametinib=0,3", "-c", "blast-itd+erk-stroma", "-r", "pERK"]
-
-
-def residuum(*words: str) -> int:
-    """Run the command line and return its exit code."""
-    before, sys.argv = sys.argv, ["residuum", *words]
-    try:
-        main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    finally:
-        sys.argv = before
-    return 0
 
 
 @pytest.fixture(scope="module")
