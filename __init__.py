@@ -1166,9 +1166,6 @@ def aml_rank(
     >>> table[table.readout == "pERK"].treatment.tolist()
     ['gilteritinib + trametinib', 'trametinib', 'gilteritinib']
     """
-    import zlib
-    from functools import cache
-
     import numpy as np
 
     from . import models
@@ -1178,48 +1175,24 @@ def aml_rank(
     chosen = _aml_treatments(tkis, partners, doses, time)
     if unknown := [kind for kind in priors if kind not in models.priors.KINDS]:
         raise InputError(f"priors are those of {', '.join(models.priors.KINDS)}; given {unknown[0]!r}")
-    if redrawn and redrawn not in (*priors, *(["fit"] if ensemble is not None else [])):
+    if redrawn and redrawn not in (*priors, *([models.members.FIT] if ensemble is not None else [])):
         raise InputError(f"redrawn is {redrawn!r}, expected one of `priors`, or `fit` with an ensemble")
     if members is not None and members < 1:
         raise InputError(f"members is {members}, expected at least one")
-    n = min(members or len(ensemble), len(ensemble)) if ensemble is not None else (members or 50) if priors else 1
+    contexts = list(contexts)
     _aml_contexts(contexts, ())  # unknown names
-
-    @cache
-    def score(kind: str, key: str) -> npt.NDArray[np.float64]:
-        entropy = [seed, int(kind == redrawn), zlib.crc32(key.encode())]
-        return np.random.default_rng(entropy).standard_normal(n)
-
-    def drawn(of: Mapping[str, models.priors.Prior], member: int) -> dict[str, float]:
-        return {name: p.at(score(p.kind, p.key)[member]) for name, p in of.items() if p.kind in priors}
-
-    @cache
-    def fitted(member: int) -> dict[str, float]:
-        if ensemble is None:
-            return {}
-        beside = (n if n < len(ensemble) else 1) if redrawn == "fit" else 0
-        values = ensemble.values[(member + beside) % len(ensemble)]
-        return dict(zip(ensemble.names, map(float, values), strict=True))
-
-    base, of_cell = cache(lambda context: _aml_contexts([context], ())[context]), cache(models.priors.of_cell)
-    slotted, of_drug = cache(models.drugs.slot_overrides), cache(models.priors.of_drug)
-
-    def cell(member: int, context: str) -> dict[str, float]:
-        return base(context) | drawn(of_cell(context), member) | models.fitted.overrides(fitted(member), context)
-
-    @cache
-    def given_alone(member: int, context: str, slot: int, drug: str) -> dict[str, float]:
-        values = slotted(slot, drug, context) | drawn(of_drug(slot, drug, context), member)
-        return values | models.fitted.shifted(fitted(member), context, slot, drug)
+    n = min(members or len(ensemble), len(ensemble)) if ensemble is not None else (members or 50) if priors else 1
+    sets = [] if ensemble is None else [dict(zip(ensemble.names, map(float, v), strict=True)) for v in ensemble.values]
+    drawn = models.members.Members(n, sets, tuple(priors), seed, redrawn)
 
     def given(member: int, context: str, treatment: str) -> dict[str, float]:
         values: dict[str, float] = {}
         for slot, (drug, dose) in enumerate(chosen.drugs[treatment].items(), start=1):
-            values |= given_alone(member, context, slot, drug) | {models.drugs.dose_parameter(slot): dose}
+            values |= drawn.drug(member, slot, drug, context) | {models.drugs.dose_parameter(slot): dose}
         return values
 
     found = compare(
-        aml_model(), list(contexts), list(chosen.drugs), readouts, time, cell, given,
+        aml_model(), contexts, list(chosen.drugs), readouts, time, drawn.cell, given,
         weights=np.ones(n) if ensemble is None else ensemble.weights[:n], at_rest=_aml_empty_slots(), **settings,
     )  # fmt: skip
     return found.assign_coords({name: ("treatment", column) for name, column in chosen.columns.items()}).assign_attrs(
