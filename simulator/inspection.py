@@ -132,7 +132,7 @@ def _totals(compiled: CompiledModel) -> tuple[str, ...]:
 
 def _sum(weights: Mapping[str, float]) -> str:
     """Return a weighted sum in words, what is added first."""
-    parts = []
+    parts: list[str] = []
     for name, weight in sorted(weights.items(), key=lambda item: item[1] < 0):
         sign = " - " if weight < 0 else " + "
         parts.append(f"{sign if parts or weight < 0 else ''}{name if abs(weight) == 1 else f'{abs(weight):g} {name}'}")
