@@ -132,7 +132,7 @@ def leave_out(
 def left_out_summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Return, per group, rows, share covered, median fold error of the model and of each null model.
 
-    A fold error is exp(|ln(predicted / measured)|): 1 is exact, whichever side it lies on.
+    A fold error is `exp(abs(ln(predicted / measured)))`: 1 is exact, whichever side it lies on.
     """
     import pandas as pd
 

@@ -1,0 +1,126 @@
+"""The examples of the manual: a page in; what its code prints, beside what the page says that it prints, out.
+
+A page is a session. Its ```` ```python ```` and ```` ```console ```` blocks run from top to bottom in one namespace and
+one folder; a ```` ```text ```` block right after a `python` block, or the lines under `$ residuum ...`, is what they
+print (`...` stands for anything). Blocks of any other kind are not run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import hashlib
+import io
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import residuum
+from residuum.simulator import cli as command_line
+
+FOLDER = Path(__file__).resolve().parent
+FIGURES = FOLDER.parent / "build" / "manual"
+"""Where the pages that show figures are run; they show them from there."""
+
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+COMMAND = re.compile(r"^\$ residuum ((?:.*\\\n)*.*)\n", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One step of a page: Python or the arguments of a command, and what it prints (None: the page does not say)."""
+
+    line: int
+    code: str
+    printed: str | None
+    command: bool = False
+
+
+def pages() -> dict[str, Path]:
+    """Return the pages of the manual by name, the README first."""
+    manual = {path.relative_to(FOLDER).with_suffix("").as_posix(): path for path in sorted(FOLDER.rglob("*.md"))}
+    return {"README": FOLDER.parent / "README.md", **manual}
+
+
+def blocks(text: str) -> Iterator[Block]:
+    """Yield what of a page is run, in its order."""
+    fenced = list(FENCED.finditer(text))
+    for i, found in enumerate(fenced):
+        language, code = found.groups()
+        line = text.count("\n", 0, found.start()) + 2
+        if language == "python":
+            following = [
+                b for b in fenced[i + 1 : i + 2] if b[1] == "text" and not text[found.end() : b.start()].strip()
+            ]
+            yield Block(line, code, following[0][2] if following else None)
+        elif language == "console":
+            commands = [*COMMAND.finditer(code)]
+            ends = [command.start() for command in commands[1:]] + [len(code)]
+            for command, end in zip(commands, ends, strict=True):
+                yield Block(line, command[1].replace("\\\n", " "), code[command.end() : end] or None, command=True)
+
+
+def disagreements(text: str, folder: Path) -> list[str]:
+    """Run a page in a folder; return a sentence for each block that prints something else than the page says."""
+    found: list[str] = []
+    names: dict[str, Any] = {"__name__": "__main__"}
+    with contextlib.chdir(folder):
+        for block in blocks(text):
+            with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+                if block.command:
+                    _run_command(block.code)
+                else:
+                    exec(compile(block.code, f"line {block.line}", "exec"), names)
+            printed = out.getvalue() + err.getvalue() if block.command else out.getvalue()
+            if block.printed is not None and not _agree(block.printed, printed):
+                found.append(f"line {block.line}: the page says\n{block.printed}and the code prints\n{printed}")
+    return found
+
+
+def _run_command(arguments: str) -> None:
+    import sys
+    from unittest.mock import patch
+
+    with patch.object(sys, "argv", ["residuum", *shlex.split(arguments)]):
+        try:
+            command_line.main()
+        except SystemExit as end:
+            if end.code:
+                raise RuntimeError(f"residuum {arguments}: exit code {end.code}") from None
+
+
+def _agree(said: str, printed: str) -> bool:
+    return doctest.OutputChecker().check_output(said, printed, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+
+
+def make_figures(app: Any) -> None:
+    """Run the pages that show figures, where page or package have changed since; a disagreement is a warning."""
+    from sphinx.util import logging
+
+    for name, page in pages().items():
+        text = page.read_text(encoding="utf-8")
+        shown = re.findall(r"build/manual/([\w/.-]+)", text)
+        if not shown:
+            continue
+        folder = FIGURES / name
+        key, stamp = _fingerprint(text), folder / "made-from"
+        if all((FIGURES / figure).is_file() for figure in shown) and stamp.is_file() and stamp.read_text() == key:
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        for sentence in disagreements(text, folder):
+            logging.getLogger(__name__).warning(sentence, location=name)
+        stamp.write_text(key)
+
+
+def _fingerprint(text: str) -> str:
+    library = sorted(path for path in Path(residuum.__path__[0]).glob("*/*.py") if path.parent.name != "tests")
+    return hashlib.sha256(b"".join([text.encode(), *(path.read_bytes() for path in library)])).hexdigest()
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Make the figures before the pages are read."""
+    app.connect("builder-inited", make_figures)
+    return {"parallel_read_safe": True}
