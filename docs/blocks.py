@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import residuum
-from residuum.simulator import cli as command_line
+from residuum import commands as command_line
 
 FOLDER = Path(__file__).resolve().parent
 FIGURES = FOLDER.parent / "build" / "manual"

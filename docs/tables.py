@@ -17,7 +17,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import residuum
-from residuum.simulator.cli import app as command_line
+from residuum.commands import app as command_line
 
 TABLE = re.compile(r"^% table: (\w+)$", re.MULTILINE)
 CALLS = re.compile(r"^% calls: (.*)$", re.MULTILINE)

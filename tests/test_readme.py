@@ -31,7 +31,7 @@ def test_the_table_of_a_drug_is_one(tmp_path: Path) -> None:
 def test_the_commands_exist() -> None:
     from typer.main import get_command
 
-    from residuum.simulator.cli import app
+    from residuum.commands import app
 
     known = get_command(app).commands  # type: ignore[attr-defined]
     fenced = README.read_text(encoding="utf-8").split("```")[1::2]

@@ -17,7 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 
 import residuum
-from residuum.simulator import cli, diagrams, plots
+from residuum import commands
+from residuum.simulator import diagrams, plots
 from residuum.simulator.description import (
     Description,
     Shown,
@@ -307,14 +308,14 @@ def test_a_figure_of_nothing_known_can_be_drawn(tmp_path: Path) -> None:
 def run(*words: str, monkeypatch: pytest.MonkeyPatch) -> int | str | None:
     monkeypatch.setattr("sys.argv", ["residuum", *words])
     with pytest.raises(SystemExit) as stop:
-        cli.main()
+        commands.main()
     return stop.value.code
 
 
 def test_the_command_prints_the_page_or_writes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "_behaviours", lambda progress: [shown("B1", RIGHT), shown("B2", WRONG)])
+    monkeypatch.setattr(commands.models, "_behaviours", lambda progress: [shown("B1", RIGHT), shown("B2", WRONG)])
     monkeypatch.setenv("COLUMNS", "80")
     assert run("models", "describe", monkeypatch=monkeypatch) == 0
     printed = capsys.readouterr()
@@ -336,6 +337,6 @@ def test_options_that_do_not_fit_are_refused(
 
 @pytest.mark.slow
 def test_the_behaviours_of_the_shipped_model_are_run_one_by_one() -> None:
-    ran = cli._behaviours(progress=False)
+    ran = commands.models._behaviours(progress=False)
     assert [known.id for known in ran] == list(residuum.aml_tables()["behaviours"].id)
     assert all(known.findings and known.curves and known.tolerance and known.source for known in ran)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from residuum.commands import main
 from residuum.simulator import InputError, first_use, kernel_cache, warmup
 from residuum.simulator.cache import cache_root
-from residuum.simulator.cli import main
 
-COMMAND = "import sys; sys.argv = ['residuum', 'warmup']; from residuum.simulator.cli import main; main()"
+COMMAND = "import sys; sys.argv = ['residuum', 'warmup']; from residuum.commands import main; main()"
 WORK = """
 from helpers import saturating
 from residuum.simulator import simulate, steady_state

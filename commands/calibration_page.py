@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .report import Section
+from ..simulator.report import Section
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def left_out_section(folder: Path, rows: pd.DataFrame, summary: pd.DataFrame) -> Section:
     """Return what a fit without each group predicts of it, beside the null models, with a figure in `folder`."""
-    from . import plots
+    from ..simulator import plots
 
     headings = {"left_out": "left out", "covered": "covered (share)", "fold_model": "model, median fold error"}
     headings |= {c: f"{c.removeprefix('fold_')}, median fold error" for c in summary if c not in (*headings, "rows")}
@@ -33,7 +33,7 @@ def left_out_section(folder: Path, rows: pd.DataFrame, summary: pd.DataFrame) ->
 
 
 def _left_out_figure(rows: pd.DataFrame) -> Any:
-    from .plots import new_figure
+    from ..simulator.plots import new_figure
 
     figure, axes = new_figure(width=5.2, height=4.8)
     axis = np.ravel(axes)[0]

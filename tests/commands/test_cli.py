@@ -19,10 +19,10 @@ import xarray as xr
 from helpers import GRID, linear_frames, net, recovery_problem, small_matrix
 
 import residuum as package
+from residuum.commands import main, options
 from residuum.doses import DoseAxis
-from residuum.simulator import InputError, cli, memory
+from residuum.simulator import InputError, memory
 from residuum.simulator.cache import CacheNotice
-from residuum.simulator.cli import main
 from residuum.simulator.words import load_model, read_doses, read_quantity, read_times
 
 NET = """begin parameters
@@ -779,7 +779,7 @@ def test_no_words_print_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_defaults_exist() -> None:
     tables = package.aml_tables()
     things = {kind: set(rows["name"]) for kind, rows in tables["contexts"].groupby("kind")}
-    for context in cli.CONTEXTS:
+    for context in options.CONTEXTS:
         cell, _, stroma = context.partition("+")
         assert cell in things["cell"] and stroma in {"", *things["stroma"]}
-    assert set(cli.READOUTS) <= set(tables["readouts"]["readout"])
+    assert set(options.READOUTS) <= set(tables["readouts"]["readout"])
