@@ -1,8 +1,9 @@
 """The examples of the manual: a page in; what its code prints, beside what the page says that it prints, out.
 
-A page is a session. Its ```` ```python ```` and ```` ```console ```` blocks run from top to bottom in one namespace and
-one folder; a ```` ```text ```` block right after a `python` block, or the lines under `$ residuum ...`, is what they
-print (`...` stands for anything). Blocks of any other kind are not run.
+A page is a session. Its `python` and `console` blocks run from top to bottom in one namespace and one folder; a `text`
+block right after a `python` block, or the lines under `$ residuum ...`, is what they print (`...` stands for anything).
+A block that begins with `# NAME.py` or `# NAME.toml` is a file, which is saved and not run. Blocks of any other kind
+are left alone.
 """
 
 from __future__ import annotations
@@ -13,19 +14,22 @@ import hashlib
 import io
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import residuum
-from residuum import commands as command_line
 
 FOLDER = Path(__file__).resolve().parent
 FIGURES = FOLDER.parent / "build" / "manual"
 """Where the pages that show figures are run; they show them from there."""
 
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FILE = re.compile(r"# (\w+\.(?:py|toml))\n")
 COMMAND = re.compile(r"^\$ residuum ((?:.*\\\n)*.*)\n", re.MULTILINE)
 
 
@@ -51,7 +55,7 @@ def blocks(text: str) -> Iterator[Block]:
     for i, found in enumerate(fenced):
         language, code = found.groups()
         line = text.count("\n", 0, found.start()) + 2
-        if language == "python":
+        if language in ("python", "toml"):
             following = [
                 b for b in fenced[i + 1 : i + 2] if b[1] == "text" and not text[found.end() : b.start()].strip()
             ]
@@ -67,29 +71,31 @@ def disagreements(text: str, folder: Path) -> list[str]:
     """Run a page in a folder; return a sentence for each block that prints something else than the page says."""
     found: list[str] = []
     names: dict[str, Any] = {"__name__": "__main__"}
-    with contextlib.chdir(folder):
+    with contextlib.chdir(folder), patch.object(sys, "path", [str(folder), *sys.path]):
         for block in blocks(text):
-            with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-                if block.command:
-                    _run_command(block.code)
-                else:
-                    exec(compile(block.code, f"line {block.line}", "exec"), names)
-            printed = out.getvalue() + err.getvalue() if block.command else out.getvalue()
+            printed = _run_command(block.code) if block.command else _run_python(block, names)
             if block.printed is not None and not _agree(block.printed, printed):
                 found.append(f"line {block.line}: the page says\n{block.printed}and the code prints\n{printed}")
     return found
 
 
-def _run_command(arguments: str) -> None:
-    import sys
-    from unittest.mock import patch
+def _run_python(block: Block, names: dict[str, Any]) -> str:
+    """Return what the code of a block prints, or save it if it is a file."""
+    if file := FILE.match(block.code):
+        Path(file[1]).write_text(block.code, encoding="utf-8")
+        return ""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile(block.code, f"line {block.line}", "exec"), names)
+    return out.getvalue()
 
-    with patch.object(sys, "argv", ["residuum", *shlex.split(arguments)]):
-        try:
-            command_line.main()
-        except SystemExit as end:
-            if end.code:
-                raise RuntimeError(f"residuum {arguments}: exit code {end.code}") from None
+
+def _run_command(arguments: str) -> str:
+    """Return what a command prints, in a process of its own; raises RuntimeError if it fails."""
+    command = [sys.executable, "-c", "from residuum.commands import main; main()", *shlex.split(arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"residuum {arguments}: exit code {done.returncode}: {done.stdout}")
+    return done.stdout
 
 
 def _agree(said: str, printed: str) -> bool:

@@ -18,7 +18,7 @@ TEXTS = {
 RUN = [name for name, text in TEXTS.items() if re.search(r"^```(python|console)$", text, re.MULTILINE)]
 
 #: Pages that take more than a few seconds.
-SLOW: set[str] = set()
+SLOW = {"howto/own_drug", "tutorials/fit_table", "tutorials/own_model"}
 
 #: Pages that generate a network.
 BIONETGEN = {"solver", "tutorials/own_model"}
@@ -61,6 +61,11 @@ def test_names_last_from_block_to_block(blocks: ModuleType, tmp_path: Path) -> N
     assert blocks.disagreements(page, tmp_path) == []
 
 
+def test_a_file_is_saved_and_can_be_imported(blocks: ModuleType, tmp_path: Path) -> None:
+    page = "```python\n# small.py\nx = 4\n```\n```python\nfrom small import x\nprint(x)\n```\n```text\n4\n```\n"
+    assert blocks.disagreements(page, tmp_path) == []
+
+
 def test_a_command_that_fails_is_an_error(blocks: ModuleType, tmp_path: Path) -> None:
     good = "```console\n$ residuum --version\nresiduum ...\n```\n"
     assert blocks.disagreements(good, tmp_path) == []
@@ -71,13 +76,15 @@ def test_a_command_that_fails_is_an_error(blocks: ModuleType, tmp_path: Path) ->
 def test_every_command_shown_is_one_with_these_options(blocks: ModuleType) -> None:
     from typer.main import get_command
 
+    from residuum.commands import app
+
     shown = 0
     for name, page in blocks.pages().items():
         fenced = blocks.FENCED.findall(page.read_text(encoding="utf-8"))
         code = "".join(block for language, block in fenced if language in ("", "console"))
         for line in re.findall(r"^(?:\$ )?residuum ((?:.*\\\n)*.*)$", code, re.MULTILINE):
             given = shlex.split(line.replace("\\\n", " "), comments=True)
-            words, command, name_of = list(given), get_command(blocks.command_line.app), "residuum"
+            words, command, name_of = list(given), get_command(app), "residuum"
             try:
                 while words and words[0] in getattr(command, "commands", {}):
                     name_of = words.pop(0)
