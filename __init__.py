@@ -10,7 +10,7 @@ import dataclasses
 import importlib
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from os import PathLike
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from .doses import bliss_excess, hsa_excess
+    from .doses import Design, DoseMatrix, DoseSearch, Dosing, load_matrix, musyc_fit, synergy_scores
     from .fitting import (
         Ensemble,
         Fit,
@@ -79,7 +79,7 @@ _SIMULATOR = (
     "steady_state_gradient", "warmup",
 )  # fmt: skip
 
-_DOSES = ("bliss_excess", "hsa_excess")
+_DOSES = ("Design", "DoseMatrix", "DoseSearch", "Dosing", "load_matrix", "musyc_fit", "synergy_scores")
 
 _FITTING = (
     "Ensemble", "Fit", "Group", "Problem", "Profiles", "bands", "fit", "laplace_posterior", "leave_out",
@@ -89,8 +89,9 @@ _FITTING = (
 
 __all__ = [
     "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_ensemble", "aml_fitted", "aml_left_out",
-    "aml_model", "aml_modules", "aml_predictions", "aml_problem", "aml_raf_mek_draws", "aml_tables", "dose_matrix",
-    "remove_drug", *_SIMULATOR, *_DOSES, *_FITTING,
+    "aml_model", "aml_modules", "aml_predictions", "aml_problem", "aml_protocol", "aml_raf_mek_draws",
+    "aml_structural", "aml_tables", "dose_matrix", "find_dose", "read_design", "remove_drug", *_SIMULATOR, *_DOSES,
+    *_FITTING,
 ]  # fmt: skip
 
 
@@ -153,6 +154,216 @@ def aml_conditions(
     return Conditions.from_rows(aml_model(), rows, before)
 
 
+def aml_protocol(
+    contexts: Sequence[str],
+    drugs: Mapping[str, float | tuple[float, Dosing | str]],
+    *,
+    before: str | None = None,
+    moves: Mapping[float, str] | None = None,
+    medium: str = "free",
+    changes: Mapping[str, float] | None = None,
+    until: float = math.inf,
+) -> Conditions:
+    """Return one condition of the shipped model per context: at rest without drugs, then treated as a protocol says.
+
+    Parameters
+    ----------
+    contexts
+        As in `aml_conditions`. From time 0 on each cell is in its context, under the drugs.
+    drugs
+        Drug name -> dose in nM, or (dose, when it is there): `(100.0, Dosing.pulse(0, 48 * 3600))`, or the same in
+        words, `(100.0, "0h:48h")`. At most four drugs in all. Repeated doses: the dose is the peak after the first.
+        The half-life `"patient"` stands for that of the drug in plasma (`aml_tables()["exposure"]`).
+    before
+        Stroma on which the cells came to rest before time 0, `"off"` for none; if not given, that of the context.
+    moves
+        Time (s, after 0) -> stroma on which all cells are from then on, `"off"` for none. The cell stays the same; the
+        enzyme of the new stroma has no drug bound yet.
+    medium
+        `"free"`: doses are free concentrations. `"plasma"`: total concentrations in plasma, of which the free fraction
+        of the drug acts.
+    changes
+        As in `aml_conditions`; they hold throughout.
+    until
+        Last time that is asked for; without it, a protocol of many doses is worked out to its end.
+
+    Raises
+    ------
+    UnknownNameError
+        For an unknown context, drug, stroma or parameter, with the nearest name.
+    InputError
+        For doses and times that cannot be, more than four drugs, and a free fraction or half-life that is not known.
+
+    Examples
+    --------
+    >>> import residuum
+    >>> cells = residuum.aml_protocol(["blast-itd"], {"gilteritinib": (100.0, "0h:48h"), "trametinib": (3.0, "48h:")})
+    >>> [segment.start / 3600 for segment in cells.protocol]
+    [-inf, 0.0, 48.0]
+    """
+    import numpy as np
+
+    from . import models
+    from .doses import dosing_segments, overlaid
+    from .simulator import Conditions
+
+    contexts = [contexts] if isinstance(contexts, str) else list(dict.fromkeys(contexts))
+    given = _aml_timed(drugs)
+    aml_conditions(contexts, {drug: dose for drug, (dose, _) in given.items()}, changes=changes)  # says what cannot be
+    doses = _aml_free({drug: dose for drug, (dose, _) in given.items()}, medium)
+    parameters = _dose_parameters(tuple(doses))
+    dosings = {drug: (parameters[drug], _aml_dosing(drug, dosing)) for drug, (_, dosing) in given.items()}
+
+    with _model_names():
+        start = [context if before is None else models.contexts.moved(context, before) for context in contexts]
+        places = {0.0: contexts} | {
+            time: [models.contexts.moved(context, stroma) for context in contexts]
+            for time, stroma in sorted(_aml_moves(moves or {}).items())
+        }
+    rows = {
+        context: {**_aml_contexts([first], tuple(doses))[first], **_aml_changes(changes or {})}
+        for context, first in zip(contexts, start, strict=True)
+    }
+    return Conditions.from_rows(
+        aml_model(),
+        rows,
+        overlaid(
+            dosing_segments(dosings, np.tile(list(doses.values()), (len(rows), 1)), until),
+            _aml_moving(list(rows.values()), places, changes or {}),
+        ),
+    )
+
+
+def read_design(path: str | PathLike[str]) -> Design:
+    """Return the checked design of a TOML file: see `doses.design` for its keys.
+
+    With the shipped model, names are checked, half-lives of patients looked up, and doses in plasma become free ones.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or a key cannot be used: names file and key, what was given and what is expected,
+        with the nearest name.
+    """
+    from . import models
+    from .doses import read_design as read
+    from .simulator import InputError
+
+    known = {
+        "context": models.contexts.names(),
+        "stroma": (models.contexts.OFF, *models.contexts.stromas()),
+        "drug": models.drugs.names(),
+        "readout": tuple(dict.fromkeys((*models.observables.READOUTS, *aml_model().observables))),
+        "parameter": aml_model().parameters,
+    }
+    design = read(path, known)
+    if design.model != "aml":
+        return design
+    doses, dosing = dict(design.drugs), dict(design.dosing)
+    for drug in doses:
+        try:
+            doses[drug] = tuple(_aml_free({drug: dose}, design.medium)[drug] for dose in doses[drug])
+            dosing |= {drug: _aml_dosing(drug, dosing[drug])} if drug in dosing else {}
+        except InputError as error:
+            raise InputError(f"{design.file}: drugs.{drug}: {error}") from None
+    return dataclasses.replace(design, drugs=doses, dosing=dosing, medium="free")
+
+
+def _aml_timed(drugs: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return dose and dosing of each drug; one that is given by its dose alone is there from time 0 on."""
+    from .simulator import InputError
+
+    if not isinstance(drugs, Mapping):
+        raise InputError(f"drugs maps a name to a dose in nM or (dose, dosing); given {drugs!r}")
+    timed = {drug: given if isinstance(given, tuple) else (given, "0:") for drug, given in drugs.items()}
+    if bad := [drug for drug, given in timed.items() if len(given) != 2]:
+        raise InputError(
+            f"{bad[0]} is given as {timed[bad[0]]!r}, expected (dose in nM, dosing), e.g. (100.0, '0h:48h')"
+        )
+    return timed
+
+
+def _aml_free(doses: Mapping[str, float], medium: str) -> dict[str, float]:
+    """Return free concentrations (nM) of doses in a medium."""
+    from . import models
+    from .simulator.errors import unknown_name
+
+    if medium not in ("free", "plasma"):
+        raise unknown_name("medium", medium, ("free", "plasma"))
+    if medium == "free":
+        return dict(doses)
+    with _model_names():
+        return {drug: models.drugs.free_concentration(drug, dose) for drug, dose in doses.items()}
+
+
+def _aml_dosing(drug: str, dosing: Dosing | str) -> Dosing:
+    """Return when a drug is there, from words too, with its half-life in patients where that is meant."""
+    from . import models
+    from .doses import Design, Dosing, read_dosing
+    from .simulator import InputError
+
+    when = read_dosing(dosing) if isinstance(dosing, str) else dosing
+    if not isinstance(when, Dosing):
+        raise InputError(f"when {drug} is there is {dosing!r}, expected a Dosing, e.g. Dosing.pulse(0, 48 * 3600)")
+    if not when.needs_half_life:
+        return when
+    with _model_names():
+        half_life = models.drugs.exposure(drug).half_life
+    if half_life is None:
+        known = [name for name in models.drugs.names() if models.drugs.exposure(name).half_life is not None]
+        raise InputError(
+            f"the half-life of {drug} in patients is unknown; give a time instead. It is known for {', '.join(known)}"
+        )
+    return when.with_half_life(half_life)
+
+
+def _aml_moves(moves: Mapping[float, str]) -> dict[float, str]:
+    from .simulator import InputError
+
+    for time in moves:
+        if not (isinstance(time, (int, float)) and 0 < time < math.inf):
+            raise InputError(
+                f"cells are moved at {time!r}, expected seconds after 0; where they were before that is `before`"
+            )
+    return {float(time): stroma for time, stroma in moves.items()}
+
+
+def _aml_moving(
+    rows: Sequence[Mapping[str, float]], places: Mapping[float, Sequence[str]], changes: Mapping[str, float]
+) -> list[Segment]:
+    """Return what differs between contexts at which cells are in turn and `rows`, in which they start.
+
+    An amount belongs to the enzyme of the stroma, which comes without drug: a segment sets its species.
+    """
+    from . import models
+    from .simulator import Segment
+
+    with _model_names():
+        values = {time: [models.contexts.overrides(context) for context in at] for time, at in places.items()}
+    differing = sorted({
+        name
+        for of_cells in values.values()
+        for now, row in zip(of_cells, rows, strict=True)
+        for name in now
+        if name not in changes and now[name] != row[name]
+    })  # fmt: skip
+    compiled = aml_model()
+    free = dict(zip(compiled.network.initials, compiled.species, strict=True))
+    segments = []
+    for start, end in itertools.pairwise((*places, math.inf)):
+        given: dict[str, Any] = {}
+        for name in differing:
+            now = [of_cell[name] for of_cell in values[start]]
+            if name.startswith("amount_"):
+                monomer = free[name].partition("(")[0]
+                given |= {species: 0.0 for species in compiled.species if species.startswith(f"{monomer}(")}
+                given[free[name]] = now
+            else:
+                given[name] = now
+        segments.append(Segment(start, end, given))
+    return segments
+
+
 def add_drugs(path: str | PathLike[str]) -> tuple[str, ...]:
     """Make the drugs of a table of your own known to the shipped model, until this process ends; return their names.
 
@@ -191,12 +402,16 @@ def dose_matrix(
     contexts: Sequence[str] | Mapping[str, Mapping[str, float]],
     readouts: Sequence[str],
     times: npt.ArrayLike,
+    *,
+    ensemble: Ensemble | None = None,
     **settings: Any,
-) -> xr.Dataset:
+) -> DoseMatrix:
     """Return the signalling left under every combination of doses, in every context: see `doses.dose_matrix`.
 
     With the shipped model, `drugs` maps drug names to doses in nM and `contexts` is a sequence of context names.
     With a model of your own, `drugs` maps parameter names to doses and `contexts` maps names to parameter values.
+    With an `ensemble` of `aml_problem` (`aml_ensemble`), or of a problem of your own whose parameters are the model's,
+    every member takes part.
 
     Examples
     --------
@@ -204,7 +419,7 @@ def dose_matrix(
     >>> matrix = residuum.dose_matrix(
     ...     residuum.aml_model(), {"gilteritinib": [0, 100]}, ["blast-itd", "blast-itd+erk-stroma"], ["pERK"], [7200.0]
     ... )
-    >>> left = matrix.residual.sel(gilteritinib=100, readout="pERK").squeeze()
+    >>> left = matrix.residual().sel(gilteritinib=100, readout="pERK").squeeze()
     >>> bool(left.sel(context="blast-itd") < left.sel(context="blast-itd+erk-stroma"))
     True
     """
@@ -218,7 +433,12 @@ def dose_matrix(
         raise InputError(f"drugs maps a name to doses, e.g. {{'gilteritinib': [0, 10, 100]}}; given {drugs!r}")
     readouts = [readouts] if isinstance(readouts, str) else list(readouts)
 
+    if ensemble is not None:
+        ensemble.require_model(compiled)
+        settings |= {"members": ensemble.members(), "weights": ensemble.weights}
     if isinstance(contexts, Mapping):
+        if ensemble is not None:
+            settings["overrides"] = _laid_over(ensemble, compiled, contexts)
         return matrix_of(compiled, drugs, contexts, readouts, times, **settings)
     if compiled.hash != aml_model().hash:
         raise InputError(
@@ -227,7 +447,138 @@ def dose_matrix(
         )
     parameters = _dose_parameters(tuple(drugs))
     axes = {drug: DoseAxis(parameters[drug], doses, drug=drug) for drug, doses in drugs.items()}
+    if ensemble is not None:
+        settings["overrides"] = lambda member, context: aml_fitted(member, context, tuple(drugs))
     return matrix_of(compiled, axes, _aml_contexts(contexts, tuple(drugs)), readouts, times, **settings)
+
+
+def find_dose(
+    source: DoseMatrix | CompiledModel,
+    drug: str,
+    until: tuple[str, float],
+    *,
+    contexts: Sequence[str] | Mapping[str, Mapping[str, float]] | None = None,
+    times: npt.ArrayLike | None = None,
+    given: Mapping[str, float] | None = None,
+    ensemble: Ensemble | None = None,
+    highest: float | None = None,
+    normal: str | None = "cd34",
+    **settings: Any,
+) -> DoseSearch:
+    """Return the smallest dose of `drug` after which less than a fraction of a readout is left: see `doses.find_dose`.
+
+    Parameters
+    ----------
+    source
+        The shipped model; a matrix of it, whose contexts, times and members are taken where none are given; or a model
+        of your own, with `contexts` as a mapping and names of parameters as drugs.
+    until
+        Readout and fraction of the untreated control in the same context: `("pERK", 0.1)`.
+    given
+        Other drug -> dose, nM, that is there beside it.
+    highest
+        Dose at which the search ends. For the shipped model, if None: ten times the highest free concentration in
+        patients, or 10,000 nM where that is unknown.
+    normal
+        Cell of the shipped model in which the same doses are looked at beside, in the same surroundings; None for none.
+    settings
+        `probability`, `lowest`, `options`, `threads`, `progress` and others of `doses.find_dose`.
+
+    Returns
+    -------
+    DoseSearch
+        `str()` of it says what was found, `table` has the numbers. With the shipped model two things come beside:
+        `clinical_free`, the highest free concentration of the drug in patients, with `reach` (`reachable`,
+        `not reachable`, `exposure unknown`); and `normal`, the normal cell, with `normal_left`, `normal_low` and
+        `normal_high`, what is left there at the dose found (median, 5 % and 95 % quantile).
+
+    Raises
+    ------
+    InputError
+        For anything wrong with the input, before any run starts.
+
+    Examples
+    --------
+    >>> import residuum
+    >>> found = residuum.find_dose(
+    ...     residuum.aml_model(), "gilteritinib", ("pFLT3", 0.1), contexts=["blast-itd"], times=[7200.0]
+    ... )
+    >>> found.table["reach"][0]
+    'reachable'
+    """
+    from .doses import DoseMatrix
+    from .doses import find_dose as search
+    from .simulator import CompiledModel, InputError
+
+    if isinstance(source, DoseMatrix):
+        if source.dataset.attrs.get("model_hash") != aml_model().hash:
+            raise InputError(
+                "the matrix is not one of this version's shipped model: give the compiled model, contexts and times "
+                "instead of it"
+            )
+        contexts = source.contexts if contexts is None else contexts
+        times = source.times if times is None else times
+        if ensemble is None and "member_value" in source.dataset:
+            settings |= {"members": source.members, "weights": source.dataset["weight"].to_numpy()}
+        source = aml_model()
+    if not isinstance(source, CompiledModel):
+        raise InputError(f"the source is a {type(source).__name__}; give a dose matrix or a compiled model")
+    if contexts is None or times is None:
+        raise InputError("give contexts and times: only a dose matrix has some of its own")
+    if ensemble is not None:
+        ensemble.require_model(source)
+        settings |= {"members": ensemble.members(), "weights": ensemble.weights}
+    if isinstance(contexts, Mapping):
+        if ensemble is not None:
+            settings["overrides"] = _laid_over(ensemble, source, contexts)
+        if highest is None:
+            raise InputError("give the highest dose of the search")
+        return search(source, drug, contexts, until, times, highest=highest, given=given, **settings)
+    if source.hash != aml_model().hash:
+        raise InputError(f"contexts given by name belong to the shipped model, not to {source.name!r}; pass a mapping")
+    given = {other: dose for other, dose in (given or {}).items() if dose > 0}
+    return _aml_find_dose(drug, until, contexts, times, given, highest, normal, settings)
+
+
+def _aml_find_dose(drug: str, until: tuple[str, float], contexts: Sequence[str], times: npt.ArrayLike,
+                   given: Mapping[str, float], highest: float | None, normal: str | None,
+                   settings: dict[str, Any]) -> DoseSearch:  # fmt: skip
+    from . import models
+    from .doses import find_dose as search
+    from .doses import left_at
+    from .doses.analysis import bands
+
+    drugs = (drug, *given)
+    parameters, names = _dose_parameters(drugs), [contexts] if isinstance(contexts, str) else list(contexts)
+    reached = models.drugs.clinical_free(drug)
+    highest = highest or (10_000.0 if reached is None else 10 * reached)
+    cells = _aml_contexts(names, drugs)
+    beside = {name: models.contexts.ON.join([normal, *name.split(models.contexts.ON)[1:]]) for name in names if normal}
+    normal_cells = _aml_contexts(tuple(dict.fromkeys(beside.values())), drugs)
+    settings = {**settings, "parameters": parameters}
+    of_members = "members" in settings
+    if of_members:
+        settings["overrides"] = lambda member, context: aml_fitted(member, context, drugs)
+    found = search(aml_model(), drug, cells, until, times, highest=highest, given=given, **settings)
+
+    table = found.table.assign(clinical_free=math.nan if reached is None else reached)
+    table["reach"] = [
+        "exposure unknown" if reached is None else "reachable" if dose <= reached else "not reachable"
+        for dose in table["dose"]
+    ]
+    if of_members:
+        settings["overrides"] = lambda member, context: aml_fitted(member, beside[context], drugs)
+    for name in ("probability", "lowest"):
+        settings.pop(name, None)
+    for time, rows in table.groupby("time") if normal else ():
+        doses = {drug: rows["dose"].clip(upper=highest).to_numpy(), **given}
+        left = left_at(aml_model(), doses, {name: normal_cells[beside[name]] for name in rows["context"]}, until[0],
+                       [time], **settings)  # fmt: skip
+        quantiles = bands(left.isel(time=0), (0.5, 0.05, 0.95))["residual"].to_numpy()
+        for column, numbers in zip(("normal_left", "normal_low", "normal_high"), quantiles, strict=True):
+            table.loc[rows.index, column] = numbers
+        table.loc[rows.index, "normal"] = [beside[name] for name in rows["context"]]
+    return dataclasses.replace(found, table=table)
 
 
 def aml_behaviours(
@@ -484,6 +835,28 @@ def aml_raf_mek_draws(n: int, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(10.0**drawn, columns=list(joint.names))
 
 
+def aml_structural(drugs: Sequence[str]) -> tuple[str, ...] | None:
+    """Return the read-outs to which drugs act in one line, as a TKI and a MEK inhibitor do on pERK; None if unknown.
+
+    A Bliss excess there follows mostly from the wiring: `synergy_scores(..., structural=...)` says so.
+
+    Raises
+    ------
+    UnknownNameError
+        For an unknown drug, with the nearest name.
+
+    Examples
+    --------
+    >>> import residuum
+    >>> "pERK" in residuum.aml_structural(["gilteritinib", "trametinib"])
+    True
+    """
+    from . import models
+
+    with _model_names():
+        return models.drugs.in_one_line(drugs)
+
+
 def aml_tables() -> dict[str, pd.DataFrame]:
     """Return what the shipped model knows, as tables, with units and sources.
 
@@ -555,7 +928,7 @@ def _aml_readings(experiments: Sequence[Experiment], changes: Mapping[str, float
         wanted = [experiment for key, experiment in zip(keys, experiments, strict=True) if key in runs]
         times = sorted({experiment.time for experiment in wanted})
         readouts = sorted({experiment.readout for experiment in wanted})
-        result = simulate(aml_model(), times, _aml_protocol(runs, steps, changes), observables=readouts)
+        result = simulate(aml_model(), times, _aml_steps(runs, steps, changes), observables=readouts)
         for (i, key), (j, time), readout in itertools.product(enumerate(runs), enumerate(times), readouts):
             readings[key, readout, time] = float(result[readout][i, j])
     return [
@@ -564,7 +937,7 @@ def _aml_readings(experiments: Sequence[Experiment], changes: Mapping[str, float
     ]
 
 
-def _aml_protocol(runs: Mapping[str, Experiment], steps: Sequence[float], changes: Mapping[str, float]) -> Conditions:
+def _aml_steps(runs: Mapping[str, Experiment], steps: Sequence[float], changes: Mapping[str, float]) -> Conditions:
     """Return the cells at rest before time 0, then under their drugs, then, from each of `steps` on, as changed."""
     from . import models
     from .simulator import Conditions, Segment
@@ -587,6 +960,23 @@ def _aml_protocol(runs: Mapping[str, Experiment], steps: Sequence[float], change
         values = {name: [row.get(name, default) for row in now.values()] for name, default in nominal.items()}
         protocol.append(Segment(start, end, values))
     return Conditions.from_rows(compiled, rows, protocol)
+
+
+def _laid_over(
+    ensemble: Ensemble, compiled: CompiledModel, contexts: Mapping[str, Mapping[str, float]]
+) -> Callable[[Mapping[str, float], str], dict[str, float]]:
+    """Return the function of a member and a context that tells what parameters of the model they have together."""
+    import numpy as np
+
+    from .simulator import Conditions
+
+    base = dict(zip(contexts, Conditions.from_rows(compiled, contexts).parameters, strict=True))
+
+    def meaning(member: Mapping[str, float], context: str) -> dict[str, float]:
+        one = dataclasses.replace(ensemble, values=np.array([list(member.values())]), weights=np.ones(1))
+        return dict(zip(compiled.parameters, one.laid_over(compiled, base[context], one.shared)[0], strict=True))
+
+    return meaning
 
 
 def _aml_contexts(contexts: Sequence[str], drugs: Sequence[str]) -> dict[str, dict[str, float]]:

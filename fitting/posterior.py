@@ -22,6 +22,7 @@ from ..simulator.ensemble import simulate
 from ..simulator.errors import InputError, unknown_name
 from ..simulator.expressions import array_function, names_in, parse
 from ..simulator.protocol import Conditions, Segment
+from ..simulator.quantiles import weighted_quantiles
 from ..simulator.report import write_whole
 from ..simulator.status import Status
 from .tables import is_number
@@ -168,6 +169,10 @@ class Ensemble:
             raise unknown_name("parameter of the ensemble", name, self.names)
         return self.values[:, self.names.index(name)]
 
+    def members(self) -> list[dict[str, float]]:
+        """Return each member as parameter -> value."""
+        return [dict(zip(self.names, map(float, row), strict=True)) for row in self.values]
+
     @property
     def effective_size(self) -> float:
         """Number of equally weighted members that would say as much: 1 / sum of squared weights."""
@@ -261,7 +266,7 @@ class Ensemble:
         InputError
             For another model, with both hashes, and for anything wrong with conditions, times, readouts or formulas.
         """
-        self._require_model(compiled)
+        self.require_model(compiled)
         if overrides is not None and formulas is not None:
             raise InputError("both formulas and overrides were given; give one")
         each = self._formulas_of(conditions, formulas)
@@ -302,14 +307,14 @@ class Ensemble:
                     overrides: Overrides) -> list[Float]:  # fmt: skip
         """Return per stretch the parameters of all runs, (n_members * n_conditions, n_parameters), member by member."""
         laid = [np.tile(parameters, (len(self), 1)) for parameters in stretches]
-        members = [dict(zip(self.names, map(float, row), strict=True)) for row in self.values]
-        for run, (member, condition) in enumerate(itertools.product(members, conditions)):
+        for run, (member, condition) in enumerate(itertools.product(self.members(), conditions)):
             for name, value in overrides(member, condition).items():
                 for p in laid:
                     p[run, compiled.parameter_index(name)] = value
         return laid
 
-    def _require_model(self, compiled: CompiledModel) -> None:
+    def require_model(self, compiled: CompiledModel) -> None:
+        """Raise InputError, with both hashes, unless the ensemble belongs to this model."""
         known = self.provenance.get("model_hash", compiled.hash)
         if known != compiled.hash:
             raise InputError(
@@ -368,7 +373,7 @@ class Ensemble:
         """
         import xarray as xr
 
-        self._require_model(problem.compiled)
+        self.require_model(problem.compiled)
         for name in problem.names:
             if name not in self.names:
                 raise unknown_name("parameter of the ensemble", name, self.names)
@@ -459,30 +464,16 @@ def bands(predictions: xr.Dataset, quantiles: Sequence[float] = QUANTILES) -> xr
     """
     import xarray as xr
 
-    q = np.atleast_1d(np.asarray(quantiles, float))
-    if q.ndim != 1 or not len(q) or not np.all((q >= 0) & (q <= 1)):
-        raise InputError(f"quantiles are {quantiles!r}, expected numbers from 0 to 1")
-    value, weight = predictions["value"], predictions["weight"].to_numpy()
+    value = predictions["value"]
     dims = tuple(dim for dim in value.dims if dim != "member")
     numbers = value.transpose("member", *dims).to_numpy()
-    there = ~np.isnan(numbers)
-    weights = np.where(there, weight.reshape(-1, *[1] * len(dims)), 0.0)
-    left = weights.sum(axis=0)
-    order = np.argsort(numbers, axis=0, kind="stable")  # NaN last
-    ranked = np.take_along_axis(numbers, order, axis=0)
-    with np.errstate(invalid="ignore"):
-        reached = np.cumsum(np.take_along_axis(weights, order, axis=0), axis=0) / left
-    found = np.stack(
-        [
-            # rounding of the sum must not pass over the member that reaches q
-            np.take_along_axis(ranked, np.argmax(reached >= min(each, 1.0) - 1e-12, axis=0)[None], axis=0)[0]
-            for each in q
-        ]
-    )
-    found = np.where(left > 0, found, np.nan)
+    found, left = weighted_quantiles(numbers, predictions["weight"].to_numpy(), quantiles)
     return xr.Dataset(
         {"value": (("quantile", *dims), found), "left": (dims, left)},
-        coords={"quantile": q, **{name: predictions[name] for name in dims if name in predictions.coords}},
+        coords={
+            "quantile": np.atleast_1d(np.asarray(quantiles, float)),
+            **{name: predictions[name] for name in dims if name in predictions.coords},
+        },
         attrs=dict(predictions.attrs),
     )
 

@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from residuum.doses import dose_matrix
+from residuum.doses import DoseMatrix, dose_matrix
 from residuum.fitting import Problem, read_problem
 from residuum.simulator import CompiledModel, SolverOptions, compile_model, parse_net
 
 if TYPE_CHECKING:
     import pandas as pd
-    import xarray as xr
 
 Float = npt.NDArray[np.float64]
 
@@ -96,7 +95,7 @@ def two_independent_drugs() -> CompiledModel:
     )  # fmt: skip
 
 
-def small_matrix(**changes: Any) -> xr.Dataset:
+def small_matrix(**changes: Any) -> DoseMatrix:
     arguments: dict[str, Any] = {
         "drugs": {"d1": GRID, "d2": GRID},
         "contexts": {"slow": {"kd": 0.5}, "fast": {"kd": 2.0}},

@@ -20,7 +20,7 @@ from helpers import GRID, linear_frames, net, recovery_problem, small_matrix
 
 import residuum as package
 from residuum.commands import main, options
-from residuum.doses import DoseAxis
+from residuum.doses import DoseAxis, DoseMatrix, load_matrix
 from residuum.simulator import InputError, memory
 from residuum.simulator.cache import CacheNotice
 from residuum.simulator.words import load_model, read_doses, read_quantity, read_times
@@ -56,15 +56,15 @@ def residuum(*words: str) -> int:
     return 0
 
 
-def of(drug: list[float], other: list[float], **changes: Any) -> xr.Dataset:
+def of(drug: list[float], other: list[float], **changes: Any) -> DoseMatrix:
     """Return a small matrix under the names of the shipped model's drugs."""
     drugs = {"gilteritinib": DoseAxis("d1", drug), "trametinib": DoseAxis("d2", other)}
     return hours(small_matrix(drugs=drugs, times=[7200.0], **changes))
 
 
-def hours(matrix: xr.Dataset) -> xr.Dataset:
+def hours(matrix: DoseMatrix) -> DoseMatrix:
     """Return the matrix with its time in seconds, as that of the shipped model is."""
-    matrix["time"].attrs["units"] = "s"
+    matrix.dataset["time"].attrs["units"] = "s"
     return matrix
 
 
@@ -136,8 +136,7 @@ def test_a_matrix_leaves_every_promised_file(tmp_path: Path, capsys: pytest.Capt
     frame = pd.read_csv(out / "matrix.csv")
     expected = ["context", "gilteritinib_nM", "trametinib_nM", "time_s", "readout", "residual", "status"]
     assert list(frame.columns) == expected and len(frame) == 4 and set(frame["status"]) == {"OK"}
-    with xr.open_dataset(out / "matrix.nc", engine="h5netcdf") as matrix:
-        np.testing.assert_allclose(matrix.residual.values.ravel(), frame["residual"])
+    np.testing.assert_allclose(load_matrix(out / "matrix.nc").residual().values.ravel(), frame["residual"])
     names = {path.name for path in out.iterdir()}
     assert {"arms_10min.png", "report.html", "synergy_pERK_10min.png", "matrix_pERK_10min.png"} <= names
     assert not [name for name in names if name.endswith(".part")]
@@ -168,9 +167,9 @@ def test_an_interrupted_matrix_leaves_finished_results_alone(
     tmp_path: Path, computed: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stopped = of(GRID, GRID)
-    stopped.residual[..., 1:, :, :, :] = np.nan
-    stopped.status[..., 1:, :] = 10
-    stopped.attrs.update(interrupted=1, n_pending=30, n_failed=0)
+    stopped.dataset["value"][..., 1:, :, :, :] = np.nan
+    stopped.dataset["status"][..., 1:, :] = 10
+    stopped.dataset.attrs.update(interrupted=1, n_pending=30, n_failed=0)
     computed(stopped)
     (tmp_path / "matrix.csv").write_text("finished")
     (tmp_path / "report.html").write_text("finished")
@@ -308,13 +307,12 @@ def test_a_control_without_signal_is_not_called_a_failure(
     tmp_path: Path, computed: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     silent = of(GRID, GRID, reference="fast")
-    silent.residual.loc[{"context": "slow"}] = np.nan
-    silent.attrs["no_control"] = "slow: P"
+    silent.dataset["control"].loc[{"context": "fast", "readout": "P"}] = 0.0
     computed(silent)
     assert residuum(*MATRIX, "--out", str(tmp_path)) == 0
     report = (tmp_path / "report.html").read_text()
     assert "no control signal" in report and "untreated cell of fast" in report and "Failed" not in report
-    assert "no signal in the control, so no fraction of it: slow: P" in capsys.readouterr().err
+    assert "no signal in the control, so no fraction of it: slow: P; fast: P" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
