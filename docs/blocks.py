@@ -116,9 +116,10 @@ def make_figures(app: Any) -> None:
         if all((FIGURES / figure).is_file() for figure in shown) and stamp.is_file() and stamp.read_text() == key:
             continue
         folder.mkdir(parents=True, exist_ok=True)
-        for sentence in disagreements(text, folder):
-            logging.getLogger(__name__).warning(sentence, location=name)
-        stamp.write_text(key)
+        if found := disagreements(text, folder):
+            logging.getLogger(__name__).warning("\n".join(found), location=name)
+        else:
+            stamp.write_text(key)
 
 
 def _fingerprint(text: str) -> str:
