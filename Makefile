@@ -31,7 +31,7 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-python pyproject.toml
 	@touch $@ $(VENV)/.stamp-core
 
 $(VENV)/.stamp-bng: $(VENV)/.stamp-python pyproject.toml
-	$(bin)/python -m pip install --quiet --editable '.[dev,bng,petab,fit]'
+	$(bin)/python -m pip install --quiet --editable '.[dev,bng,petab,fit,cluster]'
 	@touch $@ $(VENV)/.stamp-dev $(VENV)/.stamp-core
 
 $(VENV)/.stamp-peers: $(VENV)/.stamp-python pyproject.toml
@@ -77,4 +77,4 @@ docs: $(VENV)/.stamp-docs  ## the manual, into build/docs/; its figures are made
 
 clean:  ## removes what the other targets made, the environment too
 	rm -rf $(VENV) build dist demo benchmarks/figures benchmarks/results.jsonl *.egg-info .pytest_cache .hypothesis .ruff_cache .import_linter_cache
-	find models simulator doses fitting commands tests benchmarks docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	find models simulator doses sweeps fitting commands tests benchmarks docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -204,7 +204,7 @@ class Dosing:
                         f"this dosing takes more than {MOST_STEPS:,} steps; give fewer doses, or a mean level where "
                         f"the half-life ({float(piece.half_life):g}) is that short"
                     )
-            now = piece.end
+            now = float(piece.end)
         if now < until and now < math.inf:
             steps.append((now, math.inf, 0.0))
         start, _, factor = steps.pop()

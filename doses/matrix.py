@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from ..simulator.protocol import Segment, checked_times
 from ..simulator.report import write_whole
 from ..simulator.status import Status
 from . import analysis
+from .dosing import Dosing, Piece
 from .runs import Overrides, Runs, cells_of, noise_of, run_cells, schedule_of
 from .weighted import checked_weights
 
@@ -129,6 +132,14 @@ class DoseMatrix:
             {name: float(value) for name, value in zip(names, row, strict=True) if not np.isnan(value)}
             for row in self.dataset["member_value"].values
         ]
+
+    @property
+    def dosing(self) -> dict[str, Dosing]:
+        """When drugs are there that are not there all the time; InputError under a protocol of one's own."""
+        if not (stored := self.dataset.attrs.get("dosing", "")):
+            raise InputError("the matrix was made under a protocol of its own, which is not kept with it")
+        pieces = json.loads(stored)
+        return {drug: Dosing(tuple(Piece(*each) for each in given)) for drug, given in pieces.items()}
 
     def __repr__(self) -> str:
         n_doses = " x ".join(f"{self.dataset.sizes[drug]} {drug}" for drug in self.drugs)
@@ -279,6 +290,7 @@ def dose_matrix(
     members: Sequence[Mapping[str, float]] | None = None,
     weights: npt.ArrayLike | None = None,
     overrides: Overrides | None = None,
+    dosing: Mapping[str, Dosing] | None = None,
     protocol: Sequence[Segment] = (),
     reference: str = UNTREATED,
     options: SolverOptions | None = None,
@@ -306,9 +318,11 @@ def dose_matrix(
     overrides
         Where `members` are not parameters of the model: a function of a member and the name of a context that returns
         `{parameter: value}`, applied after the context.
+    dosing
+        Drug -> when it is there: each run is brought to steady state without drugs, which are then present from time
+        0 on at their doses, unless told here.
     protocol
-        Time segments. If empty, each run is brought to steady state without drugs, which are then present from
-        time 0 on. A protocol given here replaces this: include a segment from -inf to pre-equilibrate.
+        Time segments that replace this: include a segment from -inf to pre-equilibrate.
     reference
         Control that `residual` is a fraction of if not told otherwise: `"untreated"` (no drug, same context, member
         and time) or the name of a context, whose untreated run is taken for all.
@@ -337,7 +351,7 @@ def dose_matrix(
     cells = cells_of(compiled, contexts, parameter_sets, overrides)
     weight = checked_weights(weights, len(parameter_sets))
     parameters = {label: axis.parameter for label, axis in axes.items()}
-    schedule = schedule_of(compiled, parameters, cells, tuple(protocol))
+    schedule = schedule_of(compiled, parameters, cells, float(t[-1]), tuple(protocol), dosing)
 
     # one untreated run per cell, then the grid with the last drug's doses running fastest
     doses = [np.asarray(axis.doses) for axis in axes.values()]
@@ -348,7 +362,12 @@ def dose_matrix(
     attributes = {
         **runs.attributes,
         "reference": reference,
-        "protocol": "; ".join(map(_words, protocol)) if protocol else "equilibrated without drugs, then constant doses",
+        "protocol": _protocol_words(protocol, dosing or {}),
+        "dosing": ""
+        if protocol
+        else json.dumps(
+            {drug: [dataclasses.astuple(piece) for piece in given.pieces] for drug, given in (dosing or {}).items()}
+        ),
         "n_runs": runs.status.size,
         "n_failed": runs.n_failed,
         "n_pending": runs.n_pending,
@@ -362,12 +381,12 @@ def dose_matrix(
     return DoseMatrix(dataset.assign_attrs(attributes))
 
 
-def _words(segment: Segment) -> str:
-    held = ", ".join(
-        f"{name} {float(value):g}" if np.ndim(value) == 0 else f"{name} as given"  # type: ignore[arg-type]
-        for name, value in segment.set.items()
-    )
-    return f"[{segment.start:g}, {segment.end:g}) {held or 'doses as given'}"
+def _protocol_words(protocol: Sequence[Segment], dosing: Mapping[str, Dosing]) -> str:
+    if protocol:
+        held = (f"[{s.start:g}, {s.end:g}) sets {', '.join(s.set) or 'nothing'}" for s in protocol)
+        return f"as given: {'; '.join(held)}"
+    constant = "; ".join(f"{drug} on {when}" for drug, when in dosing.items())
+    return f"equilibrated without drugs, then at constant doses{', but ' if constant else ''}{constant}"
 
 
 def _check(compiled: CompiledModel, axes: Mapping[str, DoseAxis], contexts: Mapping[str, Mapping[str, float]],

@@ -16,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..simulator.ensemble import simulate
-from ..simulator.errors import InputError
+from ..simulator.errors import InputError, unknown_name
 from ..simulator.memory import require_memory
 from ..simulator.options import SolverOptions, absolute_tolerances
 from ..simulator.progress import progress_bar
 from ..simulator.protocol import Conditions, Segment
 from ..simulator.result import count_in_words
 from ..simulator.status import Status
+from .dosing import Dosing, dosing_segments
 
 if TYPE_CHECKING:
     from ..simulator.compiled import CompiledModel
@@ -79,15 +80,27 @@ def cells_of(
 
 
 def schedule_of(
-    compiled: CompiledModel, drugs: Mapping[str, str], cells: Conditions, protocol: Sequence[Segment] = ()
-) -> Schedule:
-    """Return what doses mean in time: `protocol`, or else steady state without drugs, which are there from time 0 on.
+    compiled: CompiledModel, drugs: Mapping[str, str], cells: Conditions, until: float,
+    protocol: Sequence[Segment] = (), dosing: Mapping[str, Dosing] | None = None,
+) -> Schedule:  # fmt: skip
+    """Return what doses mean in time: `protocol`, or steady state without drugs and then, up to `until`, the drugs.
 
-    Raises InputError where equilibration would lose a dose.
+    From time 0 on they are there at their doses, or as their `dosing` says.
+
+    Raises InputError where equilibration would lose a dose, and if both `protocol` and `dosing` are given.
     """
+    given = dict(dosing or {})
+    for drug in given:
+        if drug not in drugs:
+            raise unknown_name("drug of the dosing", drug, drugs)
     if protocol:
+        if given:
+            raise InputError("protocol and dosing were both given; a protocol has to say itself when drugs are there")
         return lambda _: protocol
     _check_that_doses_act(compiled, drugs, cells)
+    if given:
+        timed = {drug: (parameter, given.get(drug, Dosing.constant())) for drug, parameter in drugs.items()}
+        return lambda doses: dosing_segments(timed, doses, until)
     before = (Segment(-math.inf, 0.0, dict.fromkeys(drugs.values(), 0.0)),)
     return lambda _: before
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from ..simulator.ensemble import simulate
 from ..simulator.errors import InputError, unknown_name
 from ..simulator.expressions import array_function, names_in, parse
-from ..simulator.protocol import Conditions, Segment
+from ..simulator.protocol import Conditions, Segment, check_protocol, segment_amounts, segment_parameters
 from ..simulator.quantiles import weighted_quantiles
 from ..simulator.report import write_whole
 from ..simulator.status import Status
@@ -241,7 +241,8 @@ class Ensemble:
         compiled
             The model that the ensemble belongs to.
         conditions
-            Any conditions of that model, with their protocol; a member is laid over each of its stretches.
+            Any conditions of that model, with their protocol; a member is laid over each of its stretches. Amounts of
+            species that a segment sets are the same for all members.
         times : (n_times,)
             Model times.
         readouts
@@ -270,7 +271,12 @@ class Ensemble:
         if overrides is not None and formulas is not None:
             raise InputError("both formulas and overrides were given; give one")
         each = self._formulas_of(conditions, formulas)
-        stretches = [conditions.parameters, *(_during(compiled, conditions, s) for s in conditions.protocol)]
+        check_protocol(compiled, conditions)
+        everywhere = range(len(conditions))
+        stretches = [
+            segment_parameters(compiled, conditions.parameters, segment, everywhere)
+            for segment in (None, *conditions.protocol)
+        ]
         if overrides is None:
             laid = [self._runs(compiled, parameters, each) for parameters in stretches]
         else:
@@ -279,12 +285,14 @@ class Ensemble:
         for p, parameters in zip(laid, stretches, strict=True):  # they run as if untouched, and are taken out below
             p[lost] = np.tile(parameters, (len(self), 1))[lost]
         base, *during = laid
-        protocol = [
-            Segment(
-                s.start, s.end, {compiled.parameters[j]: p[:, j] for j in np.flatnonzero(np.any(p != base, axis=0))}
-            )
-            for s, p in zip(conditions.protocol, during, strict=True)
-        ]
+        protocol = []
+        for s, p in zip(conditions.protocol, during, strict=True):
+            changes = {compiled.parameters[j]: p[:, j] for j in np.flatnonzero(np.any(p != base, axis=0))}
+            amounts = {
+                compiled.species[i]: np.tile(np.broadcast_to(amount, len(conditions)), len(self))
+                for i, amount in segment_amounts(compiled, s, everywhere).items()
+            }
+            protocol.append(Segment(s.start, s.end, changes | amounts))
         names = [f"member {i}, {name}" for i, name in itertools.product(range(len(self)), conditions.names)]
         result = simulate(compiled, times, Conditions(tuple(names), base, tuple(protocol)), observables=readouts,
                           options=options, threads=threads, progress=progress)  # fmt: skip
@@ -478,18 +486,10 @@ def bands(predictions: xr.Dataset, quantiles: Sequence[float] = QUANTILES) -> xr
     )
 
 
-def _during(compiled: CompiledModel, conditions: Conditions, segment: Segment) -> Float:
-    """Return the parameters (n_conditions, n_parameters) that hold during a segment."""
-    p = conditions.parameters.copy()
-    for name, value in segment.set.items():
-        p[:, compiled.parameter_index(name)] = value
-    return p
-
-
 def _overlays(problem: Problem, names: Sequence[str]) -> tuple[dict[str, Overlay], tuple[str, ...]]:
     """Return what each experiment makes of the parameters, and which are the model's own in all of them."""
     conditions, experiments = problem.tables.conditions.frame, problem.tables.experiments.frame
-    place = set(problem.compiled.parameters)
+    place, species = set(problem.compiled.parameters), set(problem.compiled.species)
     own = [name for name in names if name in place]
     overlays, settled_in = {}, []
     for experiment in problem.experiments.names:
@@ -501,7 +501,7 @@ def _overlays(problem: Problem, names: Sequence[str]) -> tuple[dict[str, Overlay
         period = problem.experiments.last_period(experiment)
         formulas = {name: name for name in own if name not in period.settled}
         formulas |= {target: text for target, text in cells.items() if target in place and not is_number(text)}
-        named = {target: cells[target] for target in sorted(cells, key=str.casefold) if target not in place}
+        named = {target: cells[target] for target in sorted(cells, key=str.casefold) if target not in place | species}
         overlays[experiment] = Overlay(named, formulas, period.resolved)
         settled_in.append(period.settled)
     direct = tuple(name for name in own if not any(name in settled for settled in settled_in))

@@ -174,3 +174,27 @@ def test_a_matrix_of_an_own_model_takes_what_an_ensemble_makes_of_it() -> None:
     own = Conditions.from_rows(problem.compiled, {"c": {"dose": 5.0}}, [Segment(-math.inf, 0.0, {"dose": 0.0})])
     predicted = ensemble.predict(problem.compiled, own, [20.0], ["pX"])["value"]
     np.testing.assert_allclose(m.dataset.value.sel(dose=5.0, context="own").squeeze(), predicted.squeeze(), rtol=1e-12)
+
+
+def test_every_treated_row_is_left_out_with_its_inhibitor_and_with_its_line() -> None:
+    table = residuum.aml_problem().tables.measurements.frame
+    fitted = set(table.loc[table["role"] == "fit", "experimentId"])
+    groups = {group.name: set(group.experiments) for group in residuum.aml_left_out()}
+    lines = {"line JMD", "line TKD", "line MV4-11", "line MOLM-13", "FLT3 wild type with FL"}
+    combination = {"midostaurin + U0126"}
+    assert groups["midostaurin + U0126"] == set(table["experimentId"]) - fitted
+    treated = {name for name in fitted if not name.endswith(("_untreated", "_igf1"))} | {
+        name for name in fitted if name.count("_") == 2 and name.endswith("_igf1")
+    }
+    by_inhibitor = [groups[name] for name in groups.keys() - lines - combination]
+    assert sorted(name for part in by_inhibitor for name in part) == sorted(treated)
+    # cells with SCF see one inhibitor only: without crenolanib is without that line
+    assert treated - set().union(*(groups[name] for name in lines)) == groups["crenolanib"]
+
+
+def test_null_models_take_rows_that_are_there_and_not_their_own() -> None:
+    there = set(residuum.aml_problem().tables.measurements.frame["experimentId"])
+    for group in residuum.aml_left_out():
+        for name, taken in group.nulls.items():
+            for experiment in set(taken) & set(group.experiments):
+                assert set(taken[experiment]) <= there - set(group.experiments), (group.name, name)

@@ -12,7 +12,7 @@ import xarray as xr
 from helpers import GRID, net, two_independent_drugs
 from helpers import small_matrix as matrix
 
-from residuum.doses import DoseAxis, dose_matrix, load_matrix, runs
+from residuum.doses import DoseAxis, Dosing, dose_matrix, load_matrix, runs
 from residuum.simulator import InputError, Result, Segment, SolverOptions, Status, compile_model, simulate
 
 
@@ -41,6 +41,19 @@ def test_runs_start_in_the_steady_state_without_drugs_unless_a_protocol_says_oth
     assert np.all(early == 1.0)  # nothing has happened yet
     pulse = matrix(protocol=[Segment(0.0, 1.0), Segment(1.0, 100.0, {"d1": 0.0, "d2": 0.0})])
     np.testing.assert_allclose(pulse.residual().sel(time=100.0), 1.0, rtol=1e-4)  # washed out
+
+
+def test_drugs_are_there_when_their_dosing_says(tmp_path: Path) -> None:
+    when = {"d1": Dosing.pulse(0.0, 50.0), "d2": Dosing.after(60.0)}
+    m = matrix(dosing=when, times=[50.0, 60.0, 200.0], contexts={"own": {}})
+    left = m.residual().sel(readout="P").squeeze()
+    one, both = 1 / (1 + np.array(GRID)), np.ones(3)
+    for time, expected in ((50.0, one[:, None] * both), (200.0, both[:, None] * one)):
+        np.testing.assert_allclose(left.sel(time=time), expected, rtol=1e-4)
+    assert load_matrix(m.save(tmp_path / "m.nc")).dosing == when
+    assert "d2 on [60, inf)" in m.dataset.attrs["protocol"] and matrix().dosing == {}
+    with pytest.raises(InputError, match="under a protocol of its own"):
+        _ = matrix(protocol=[Segment(0.0, 1.0)]).dosing
 
 
 def test_a_named_reference_is_the_control_of_all() -> None:
@@ -173,6 +186,8 @@ def test_failed_cells_are_nan_counted_and_named() -> None:
         ({"times": [2.0, 1.0]}, "times must increase"),
         ({"reference": "fsat"}, "did you mean 'fast'"),
         ({"members": []}, "members is empty"),
+        ({"dosing": {"d3": Dosing.constant()}}, "unknown drug of the dosing 'd3'"),
+        ({"dosing": {"d1": Dosing.constant()}, "protocol": [Segment(0, 1)]}, "protocol and dosing were both given"),
         ({"readouts": ["P", "P"]}, "given twice"),
         ({"contexts": {"c": {"d1": 5.0}}}, "sets 'd1', which is a dose"),
         ({"times": "2h"}, "times must be numbers"),

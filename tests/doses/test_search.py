@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import net, two_independent_drugs
 
-from residuum.doses import cheapest_doses, find_dose, left_at
+from residuum.doses import Dosing, cheapest_doses, find_dose, left_at
 from residuum.doses import runs as runs_module
 from residuum.simulator import InputError, Segment
 
@@ -37,12 +37,24 @@ def test_another_drug_takes_part_of_the_work() -> None:
     assert "no dose needed" in str(search(given={"d2": 20.0}))
 
 
+def test_independent_drugs_have_no_excess_over_bliss_at_the_dose() -> None:
+    found = search(given={"d2": 1.0}).table.iloc[0]
+    assert abs(found["bliss"]) < 1e-4 and found["hsa"] == pytest.approx(0.2 - 0.1, rel=0.02)
+    assert "over Bliss" in str(search(given={"d2": 1.0})) and "bliss" not in search().table
+
+
 def test_early_times_need_more() -> None:
     # P = 1/(1+d) + (1 - 1/(1+d)) exp(-t): at t = 3 it is below 0.1 if 1/(1+d) < (0.1 - e^-3) / (1 - e^-3)
     early = 1 / ((0.1 - np.exp(-3)) / (1 - np.exp(-3))) - 1
     found = search(times=[1.0, 3.0, 1e4]).table
     np.testing.assert_allclose(found["dose"], [np.inf, early, 9.0], rtol=0.011)
     assert found["share"][0] == 0 and found["left"][0] > 0.1  # at the highest dose
+
+
+def test_a_drug_may_come_before_the_other_is_gone() -> None:
+    # after d2 is washed out at 10, only d1 acts
+    late = search(given={"d2": 20.0}, dosing={"d2": Dosing.pulse(0.0, 10.0)}, times=[10.0, 100.0]).table
+    assert late["dose"][0] == 0 and late["dose"][1] == pytest.approx(9.0, rel=0.011)
 
 
 def with_affinity() -> Any:
