@@ -52,7 +52,9 @@ class DoseSearch:
         `share`: of the members, by weight, in which it was enough when all were run at it (at the highest dose if
         none is); `left`, `left_low`, `left_high`: median, 5 % and 95 % quantile of what is left there; `rebound`: share
         of the members in which enough was enough at some dose, and then too much was left at a higher one; `failed`:
-        members of which a run failed, which count as not reached.
+        members of which a run failed, which count as not reached. With other drugs beside: `bliss`, `hsa`, the excess
+        of effect at the dose over Bliss independence and over the better of the drug alone and the others alone, with
+        `_low` and `_high`; positive where the combination leaves less than expected.
     members : DataArray (member, context, time)
         Dose of each member; infinite if the highest is not enough, NaN where a run failed.
     """
@@ -89,6 +91,9 @@ class DoseSearch:
             text += f" (members, 5-95 %: {low} to {high} {self.unit})"
         if found.rebound > 0:
             text += f"; more is left again at higher doses in {found.rebound:.0%} of members"
+        if "bliss" in found and math.isfinite(found.dose):
+            text += f"; excess over Bliss {self._excess(found, 'bliss')}"
+            text += f", over the better one alone {self._excess(found, 'hsa')}"
         if reach := found.get("reach", ""):
             free = f" (highest free concentration in patients {found.clinical_free:.3g} {self.unit})"
             text += f"; {reach}{free if math.isfinite(found.clinical_free) else ''}"
@@ -97,6 +102,12 @@ class DoseSearch:
             if len(self.members["member"]) > 1:
                 text += f" [{found.normal_low:.0%}, {found.normal_high:.0%}]"
         return place + text + (f"; {found.failed:g} members failed" if found.failed else "")
+
+    def _excess(self, found: pd.Series[Any], model: str) -> str:
+        band = (
+            f" [{found[f'{model}_low']:+.2f}, {found[f'{model}_high']:+.2f}]" if len(self.members["member"]) > 1 else ""
+        )
+        return f"{found[model]:+.2f}{band}"
 
     def dose_words(self, dose: float) -> str:
         """Return a dose in words: where it lies at an end of the range searched, which end."""
@@ -152,9 +163,9 @@ def find_dose(
     import xarray as xr
 
     readout, fraction = _checked_until(compiled, until)
-    beside = {name: float(dose) for name, dose in (given or {}).items() if name != drug}
     lowest = highest * 10.0**-DECADES if lowest is None else lowest
-    _check(drug, given or {}, lowest, highest, probability)
+    beside = dict(given or {})
+    _check(drug, beside, lowest, highest, probability)
     t = checked_times(times)
     parameter_sets = [{}] if members is None else list(members)
     held = {name: (parameters or {}).get(name, name) for name in (drug, *beside)}
@@ -175,13 +186,25 @@ def find_dose(
     tried = np.where(np.isinf(dose), highest, dose)
     left = np.diagonal(search.left(np.tile(tried, (len(weight), 1))), axis1=1, axis2=2).reshape(shape)
     enough = np.where(np.isnan(left), False, left < fraction)
-    quantiles = weighted_quantiles(left, weight, (0.5, LOW, HIGH))[0]
+    excess: dict[str, Float] = {}
+    if beside:
+        drug_alone = search.left(np.tile(tried, (len(weight), 1)), alone=True)
+        drug_alone = np.diagonal(drug_alone, axis1=1, axis2=2).reshape(shape)
+        others_alone = search.left(np.zeros((len(cells), 1)))[:, 0].reshape(shape)
+        excess["bliss"] = drug_alone * others_alone - left
+        excess["hsa"] = np.minimum(drug_alone, others_alone) - left
+    told = {"left": left, **excess}
+    bands = {name: weighted_quantiles(numbers, weight, (0.5, LOW, HIGH))[0] for name, numbers in told.items()}
     rows = [
         {
             "context": context, "time": float(time), "dose": dose[c, i], "low": ends[0][c, i], "high": ends[1][c, i],
-            "share": float(weight @ enough[:, c, i]), "left": quantiles[0][c, i], "left_low": quantiles[1][c, i],
-            "left_high": quantiles[2][c, i], "rebound": float(weight @ rebound[:, c, i]),
+            "share": float(weight @ enough[:, c, i]), "rebound": float(weight @ rebound[:, c, i]),
             "failed": int(np.count_nonzero(failed[:, c, i] | np.isnan(left[:, c, i]))),
+            **{
+                f"{name}{end}": numbers[q, c, i]
+                for name, numbers in bands.items()
+                for q, end in enumerate(("", "_low", "_high"))
+            },
         }
         for c, context in enumerate(contexts)
         for i, time in enumerate(t)
@@ -209,12 +232,15 @@ class _Search:
     threads: int | None
     progress: bool
 
-    def left(self, doses: Float, among: npt.NDArray[np.intp] | None = None) -> Float:
-        """Return what is left of the readout at doses (n_cells, n_doses): (n_cells, n_doses, n_times)."""
+    def left(self, doses: Float, among: npt.NDArray[np.intp] | None = None, *, alone: bool = False) -> Float:
+        """Return what is left of the readout at doses (n_cells, n_doses), beside the others or alone, also over times.
+
+        Shape (n_cells, n_doses, n_times).
+        """
         cells = self.cells
         if among is not None:
             cells = Conditions(tuple(cells.names[i] for i in among), cells.parameters[among])
-        others = np.broadcast_to(self.beside, (*doses.shape, len(self.beside)))
+        others = np.broadcast_to(0.0 * self.beside if alone else self.beside, (*doses.shape, len(self.beside)))
         points = np.concatenate([doses[:, :, None], others], axis=2)
         return _left(self.compiled, cells, self.drugs, points, self.times, self.readout, self.schedule, self.options,
                      self.threads, self.progress)  # fmt: skip
@@ -329,8 +355,8 @@ def _check(drug: str, given: Mapping[str, float], lowest: float, highest: float,
     for other, dose in given.items():
         if other.casefold() == drug.casefold():
             raise InputError(f"{drug} is searched and given at once; leave it out of `given`")
-        if not 0 <= dose < math.inf:
-            raise InputError(f"the dose of {other} is {dose}, expected a number that is not negative")
+        if not (isinstance(dose, (int, float)) and 0 <= dose < math.inf):
+            raise InputError(f"the dose of {other} is {dose!r}, expected a number that is not negative")
 
 
 def cheapest_doses(

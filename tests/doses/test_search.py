@@ -37,6 +37,12 @@ def test_another_drug_takes_part_of_the_work() -> None:
     assert "no dose needed" in str(search(given={"d2": 20.0}))
 
 
+def test_independent_drugs_have_no_excess_over_bliss_at_the_dose() -> None:
+    found = search(given={"d2": 1.0}).table.iloc[0]
+    assert abs(found["bliss"]) < 1e-4 and found["hsa"] == pytest.approx(0.2 - 0.1, rel=0.02)
+    assert "over Bliss" in str(search(given={"d2": 1.0})) and "bliss" not in search().table
+
+
 def test_early_times_need_more() -> None:
     # P = 1/(1+d) + (1 - 1/(1+d)) exp(-t): at t = 3 it is below 0.1 if 1/(1+d) < (0.1 - e^-3) / (1 - e^-3)
     early = 1 / ((0.1 - np.exp(-3)) / (1 - np.exp(-3))) - 1
