@@ -140,7 +140,8 @@ __all__ = [
     "__version__", "add_drugs", "aml_behaviours", "aml_conditions", "aml_doses", "aml_ensemble", "aml_fitted",
     "aml_left_out", "aml_model", "aml_modules", "aml_population", "aml_population_residual", "aml_predictions",
     "aml_problem", "aml_protocol", "aml_raf_mek_draws", "aml_rank", "aml_structural", "aml_tables",
-    "cheapest_doses", "dose_matrix", "find_dose", "read_design", "remove_drug", *_SIMULATOR, *_DOSES, *_SWEEPS, *_FITTING,
+    "cheapest_doses", "dose_matrix", "find_dose", "read_design", "remove_drug", *_SIMULATOR, *_DOSES, *_SWEEPS,
+    *_FITTING,
 ]  # fmt: skip
 
 
@@ -622,7 +623,7 @@ def cheapest_doses(
     Returns
     -------
     DataFrame
-        `context`, `time`, a column per drug (nM), `cost` (infinite if no combination is enough), `share` of the members.
+        `context`, `time`, a column per drug (nM), `cost` (infinite if none is enough), `share` of the members.
 
     Raises
     ------

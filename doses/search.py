@@ -252,7 +252,7 @@ class _Search:
         """Return the excess of effect over null models at the doses tried (n_contexts, n_times), shaped as `left`.
 
         That is (n_members, n_contexts, n_times). The drug alone is compared with all others together; Loewe's model
-        with one other, each alone at many doses: the drug at those of `grid`, the other up to two decades about its own.
+        with one other, each alone at many doses: the drug at those of `grid`, the other within two decades of its own.
         """
         shape = left.shape
         doses = np.tile(tried, (shape[0], 1))
@@ -412,8 +412,8 @@ def cheapest_doses(
 ) -> pd.DataFrame:
     """Return, per context and time, the doses of two drugs that are enough together and cost least.
 
-    The second drug is searched by `find_dose` beside doses of the first: none, `n_doses` up to the highest, and as many
-    once more around the best of these.
+    The second drug is searched by `find_dose` beside doses of the first: none, those that are enough alone, `n_doses` up
+    to the highest, and as many once more around the best of these.
 
     Parameters
     ----------
@@ -440,8 +440,10 @@ def cheapest_doses(
     def beside(doses: Float) -> pd.DataFrame:
         tables = []
         for dose in doses:
-            found = find_dose(compiled, second, contexts, until, times, given={first: dose}, highest=highest[second], null_models=False,
-                              **settings).table  # fmt: skip
+            found = find_dose(
+                compiled, second, contexts, until, times, given={first: dose}, highest=highest[second],
+                null_models=False, **settings,
+            ).table  # fmt: skip
             tables.append(found[["context", "time", "share"]].assign(**{first: dose, second: found["dose"]}))
         table = pd.concat(tables, ignore_index=True)
         return table.assign(cost=cost[first] * table[first] + cost[second] * table[second])
@@ -450,7 +452,9 @@ def cheapest_doses(
         order = table.sort_values(["cost", first], kind="stable")
         return order.groupby(["context", "time"], sort=False, as_index=False).first()
 
-    grid = np.array([0.0, *np.geomspace(highest[first] / 1e3, highest[first], n_doses)])
+    alone = find_dose(compiled, first, contexts, until, times, highest=highest[first], **settings).table["dose"]
+    grid = np.geomspace(highest[first] / 1e3, highest[first], n_doses)
+    grid = np.array(sorted({0.0, *grid, *alone[np.isfinite(alone)]}))
     rough = beside(grid)
     near: set[float] = set()
     for dose in best(rough)[first]:
