@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -121,6 +122,7 @@ def fit_into(folder: Path, tables_folder: Path, progress: bool, **search: Any) -
         f"{result.n_priors} of them with informative priors: the table says which of them the data determine. "
         f"Search: {result.message}.",
         f"Typical factor between model and measurement: {typical['at_nominal']} before, {typical['fitted']} after.",
+        f"Left open by these data: {_left_open(result.parameters)}.",
         "The dose matrices here use the nominal parameters of their contexts, not this fit.",
         *(f"{subject}: {note}" for subject, note in result.notes),
     ]
@@ -158,6 +160,18 @@ def _how_to_resume(search: Mapping[str, Any]) -> str:
     typed = [word for word in sys.argv[1:] if word != "--resume"]
     again = shlex.join(["residuum", *typed, "--resume"])
     return f"; starts kept in {kept}: {n_kept} of {search['starts']}; go on by `{again}`"
+
+
+def _left_open(parameters: pd.DataFrame) -> str:
+    """Return, in words, the parameters of which the fit knows no more than their priors, or their bounds."""
+    import numpy as np
+
+    low, high = parameters["lower"], parameters["upper"]
+    with np.errstate(all="ignore"):
+        width = np.where(parameters["scale"] == "log10", np.log10(high) - np.log10(low), high - low)
+    of_bounds = parameters["fit_sd"] > width / math.sqrt(12)  # the standard deviation of a uniform prior
+    found = parameters[parameters["determined_by"].isin(["prior", "nothing"]) | of_bounds]
+    return ", ".join(found["parameter"]) or "none of the estimated parameters"
 
 
 def _parameters_of(result: Any) -> pd.DataFrame:

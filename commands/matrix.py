@@ -96,9 +96,8 @@ def matrix_into(folder: Path, drugs: dict[str, list[float]], contexts: list[str]
     check_size(n_runs, len(times), len(readouts), compiled.n_parameters)
     result = dose_matrix(compiled, drugs, contexts, readouts, times, reference=reference,
                          options=SolverOptions(rtol=rtol), threads=threads, progress=progress)  # fmt: skip
-    n_failed = int(result.attrs["n_failed"])
-    if result.attrs["interrupted"]:
-        n_pending = int(result.attrs.get("n_pending", n_failed))
+    n_failed, n_pending = (int(result.dataset.attrs[name]) for name in ("n_failed", "n_pending"))
+    if n_pending:
         done = f"{n_runs - n_pending} of {n_runs} runs done"
         if n_pending < n_runs:
             written = " and ".join(map(str, write_tables(folder, "matrix.partial", result)))
@@ -109,9 +108,9 @@ def matrix_into(folder: Path, drugs: dict[str, list[float]], contexts: list[str]
     with status_line("drawing"):
         report = write_matrix(folder, result, _provenance(drugs, contexts, readouts, times), extra)
     say(f"wrote {folder / 'matrix.nc'}, {folder / 'matrix.csv'}, figures and {report}")
-    say(str(result.attrs["failures"]))
-    if result.attrs.get("no_control"):
-        say(f"note: no signal in the control, so no fraction of it: {result.attrs['no_control']}")
+    say(result.summary())
+    if silent := result.without_control():
+        say(f"note: no signal in the control, so no fraction of it: {'; '.join(silent)}")
     if n_failed:
         raise typer.Exit(FAILED_RUNS)
 

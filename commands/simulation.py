@@ -26,11 +26,20 @@ from .options import (
     know_drugs,
     readouts_of,
 )
+from .protocols import (
+    DosingOption,
+    ProtocolOption,
+    designed_conditions,
+    own_conditions,
+    read_dosings,
+    read_protocol,
+)
 from .terminal import FAILED_RUNS, INTERRUPTED, say, show_progress
 
 if TYPE_CHECKING:
     from ..simulator.compiled import CompiledModel
 
+TIMES = "0:24h/97"
 MOST_PANELS = 12
 """Of a figure of time courses whose observables nobody chose."""
 
@@ -48,6 +57,8 @@ def simulate(
     context: ContextOption = None,
     drug: DrugOption = None,
     drug_table: DrugTableOption = None,
+    dosing: DosingOption = None,
+    protocol: ProtocolOption = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -55,8 +66,12 @@ def simulate(
         ),
     ] = None,
     times: Annotated[
-        str, typer.Option(metavar="TIMES", help="`2h,24h` or START:END/N; units s (if none), min, h, d.")
-    ] = "0:24h/97",
+        str | None,
+        typer.Option(
+            metavar="TIMES",
+            help=f"`2h,24h` or START:END/N; units s (if none), min, h, d. Default: {TIMES}, or as in the protocol.",
+        ),
+    ] = None,
     readout: ReadoutOption = None,
     out: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write a tidy CSV here; printed if neither is given.")
@@ -72,6 +87,8 @@ def simulate(
 
     `residuum simulate --context blast-itd --context blast-itd+erk-stroma --drug gilteritinib=100 --plot courses.png`
 
+    `residuum simulate --dosing gilteritinib=100@0h:48h --dosing trametinib=3@48h: --times 0:96h/97 --plot switch.png`
+
     `residuum simulate mymodel.py --times 0:100/51 --set kf=0.2 --out mymodel.csv`
     """
     from .. import aml_model
@@ -84,21 +101,30 @@ def simulate(
             "--context, --drug and --drug-table belong to the shipped model; use --set NAME=NUMBER with your own"
         )
     options = SolverOptions(rtol=rtol)
-    t, settings = read_times(times), read_settings(set_ or [])
+    know_drugs(drug_table)
+    design = None
+    if protocol is not None:
+        others = {"MODEL": source != "aml", "--context": context, "--drug": drug, "--dosing": dosing, "--set": set_}
+        design = read_protocol(protocol, others)
+        source = design.model
+    t = list(design.times) if design is not None and times is None else read_times(TIMES if times is None else times)
+    settings, dosed = read_settings(set_ or []), read_dosings(dosing or [])
     table = None if out is None else read_file(out, "--out")
     figure = None if plot is None else read_file(plot, "--plot", FIGURES)
     compiled = aml_model() if source == "aml" else load_model(source)
     _check_settings(settings, compiled, shipped=source == "aml")
+    readout = readout or (None if design is None else list(design.readouts))
     if source == "aml":
-        know_drugs(drug_table)
         names = readouts_of(readout, compiled)
-        conditions = _aml_conditions(context, drug, settings)
     else:
-        from .. import Conditions
-
-        label = ", ".join(f"{name}={value:g}" for name, value in settings.items()) or "nominal"
-        conditions = Conditions.from_rows(compiled, {label: settings})
         names = distinct(readout or list(compiled.observables), "--readout")
+    if design is not None:
+        conditions = designed_conditions(design, compiled, t[-1])
+    elif source == "aml":
+        conditions = _aml_conditions(context, drug, dosed, settings, t[-1])
+    else:
+        label = ", ".join(f"{name}={value:g}" for name, value in settings.items()) or "nominal"
+        conditions = own_conditions(compiled, {label: settings}, dosed, t[-1])
     check_size(len(conditions), len(t), len(names), compiled.n_parameters)
     result = run(
         compiled, t, conditions, observables=names, options=options, threads=threads, progress=show_progress(progress)
@@ -141,18 +167,25 @@ def _check_settings(settings: Mapping[str, float], compiled: CompiledModel, *, s
             raise InputError(f"{name} is {value:g}, but amounts and rate constants are not negative")
 
 
-def _aml_conditions(contexts: Sequence[str] | None, drugs: Sequence[str] | None, settings: Mapping[str, float]) -> Any:
+def _aml_conditions(
+    contexts: Sequence[str] | None, drugs: Sequence[str] | None, dosed: Mapping[str, tuple[float, str]],
+    settings: Mapping[str, float], until: float,
+) -> Any:  # fmt: skip
     """Return one condition per context, named after cell, doses and settings."""
     import dataclasses
 
-    from .. import aml_conditions
+    from .. import aml_protocol
 
     doses = doses_of(drugs or [])
     if any(len(values) != 1 for values in doses.values()):
         raise InputError("simulate takes one dose per drug; `residuum matrix` takes several")
+    distinct([*doses, *dosed], "the drug")
     given = {name: values[0] for name, values in doses.items()}
-    conditions = aml_conditions(distinct(contexts or CONTEXTS[:2], "--context"), given, changes=settings)
+    conditions = aml_protocol(
+        distinct(contexts or CONTEXTS[:2], "--context"), {**given, **dosed}, changes=settings, until=until
+    )
     added = [f"{name} {dose:g} nM" for name, dose in given.items()]
+    added += [f"{name} {dose:g} nM {when}" for name, (dose, when) in dosed.items()]
     added += [f"{name}={value:g}" for name, value in settings.items()]
     names = tuple(", ".join([name, *added]) for name in conditions.names)
     return dataclasses.replace(conditions, names=names)

@@ -1,7 +1,8 @@
-"""Figures of a dose matrix: the dataset in, whole figures out, or an axis drawn on.
+"""Figures of a dose matrix: the matrix in, whole figures out, or an axis drawn on.
 
 Colours are perceptually uniform and safe for colour-blind readers; every axis carries its unit. Where a number is
 missing the figure says why: grey for runs that failed or were not done, hatched where the control gives no signal.
+Of an ensemble the median is drawn, with the band from the 5 % to the 95 % quantile of its members.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import numpy as np
 from ..simulator.errors import InputError
 from ..simulator.plots import LINES, MARKERS, PALETTE, duration, new_figure
 from ..simulator.status import Status
-from .matrix import dose_dims
+from . import analysis
+from .matrix import UNTREATED, DoseMatrix, dose_dims
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -28,6 +30,8 @@ MISSING = "#bbbbbb"
 NO_CONTROL = "no control signal"
 MANY_DOSES = 12
 """From this number of doses on, only some are labelled."""
+FEWEST = 0.5
+"""Share of the members, by weight, that must have a number for a quantile to be drawn."""
 SMALL = 0.02
 """Bars below this height carry their number."""
 
@@ -35,37 +39,46 @@ SMALL = 0.02
 # ---- what is drawn ----------------------------------------------------------------------------------------------
 
 
-def slice_of(matrix: xr.Dataset | xr.DataArray, *, readout: str, time: float | None = None) -> xr.DataArray:
-    """Return the residual of one readout at one time (the last if None); the median over members."""
-    values: Any = matrix["residual"] if "residual" in matrix else matrix
+def bands_of(matrix: DoseMatrix | xr.DataArray, *, readout: str, time: float | None = None) -> xr.DataArray:
+    """Return quantiles (quantile, ...) over members of the residual of one readout at one time (the last if None).
+
+    NaN where fewer than half of the members, by weight, have a number.
+    """
+    values = matrix.residual() if isinstance(matrix, DoseMatrix) else matrix
     values = values.sel(readout=readout)
     values = values.isel(time=-1) if time is None else values.sel(time=time)
-    return values.median("member", keep_attrs=True, skipna=False)
+    found = analysis.bands(values, analysis.QUANTILES)
+    return found[str(values.name)].where(found["share"] >= FEWEST)
 
 
-def reasons(matrix: xr.Dataset, *, readout: str, time: float | None = None) -> xr.DataArray:
+def slice_of(matrix: DoseMatrix | xr.DataArray, *, readout: str, time: float | None = None) -> xr.DataArray:
+    """Return the median of `bands_of`."""
+    return bands_of(matrix, readout=readout, time=time).sel(quantile=0.5, drop=True)
+
+
+def reasons(matrix: DoseMatrix, *, readout: str, time: float | None = None) -> xr.DataArray:
     """Return why a number of `slice_of` is missing: `failed`, `not run` or NO_CONTROL; empty where there is one."""
     import xarray as xr
 
-    done = matrix["status"] == Status.OK
-    waiting = matrix["status"].isin((Status.STOPPED, Status.PENDING, Status.RUNNING))
-    failed, waits = (~done & ~waiting).any("member"), waiting.any("member")
+    status = matrix.dataset["status"]
+    waiting = status.isin((Status.STOPPED, Status.PENDING, Status.RUNNING))
+    failed, waits = ((status != Status.OK) & ~waiting).any("member"), waiting.any("member")
     why = xr.where(failed, "failed", xr.where(waits, "not run", NO_CONTROL))
     return xr.where(slice_of(matrix, readout=readout, time=time).isnull(), why, "")
 
 
-def arms(matrix: xr.Dataset) -> dict[str, dict[str, float]]:
+def arms(matrix: DoseMatrix) -> dict[str, dict[str, float]]:
     """Return label -> doses of the arms of a trial: no drug, each alone and all together, at the highest doses.
 
     Where 0 is not among a drug's doses, the lowest takes its place, and the label says so.
     """
-    drugs = dose_dims(matrix)
-    low, top = ({drug: float(matrix[drug].values[end]) for drug in drugs} for end in (0, -1))
+    drugs = matrix.drugs
+    low, top = ({drug: float(matrix.dataset[drug].values[end]) for drug in drugs} for end in (0, -1))
     labelled = {}
     for doses in (low, *({**low, drug: top[drug]} for drug in drugs), top):
         given = [
             f"{drug} {_number(dose)} {_unit(matrix, drug)}"
-            + (" (lowest)" if dose == low[drug] and matrix.sizes[drug] > 1 else "")
+            + (" (lowest)" if dose == low[drug] and matrix.dataset.sizes[drug] > 1 else "")
             for drug, dose in doses.items()
             if dose > 0
         ]
@@ -73,10 +86,9 @@ def arms(matrix: xr.Dataset) -> dict[str, dict[str, float]]:
     return labelled
 
 
-def reference_words(matrix: xr.Dataset) -> str:
+def reference_words(matrix: DoseMatrix) -> str:
     """Return what the residual is a fraction of."""
-    reference = matrix.attrs.get("reference", "untreated")
-    return "untreated control" if reference == "untreated" else f"untreated {reference}"
+    return "untreated control" if matrix.reference == UNTREATED else f"untreated {matrix.reference}"
 
 
 # ---- two drugs --------------------------------------------------------------------------------------------------
@@ -121,28 +133,40 @@ def _dose_ticks(ax: Axes, values: xr.DataArray, x_drug: str, y_drug: str) -> Non
     ax.tick_params(axis="x", rotation=45)
 
 
-def matrix_figure(matrix: xr.Dataset, readout: str, *, time: float | None = None, columns: int = 4) -> Figure:
+def matrix_figure(matrix: DoseMatrix, readout: str, *, time: float | None = None, columns: int = 4) -> Figure:
     """Return heat maps of the residual of one readout, one panel per context, with contours and failures counted.
 
-    The scale ends at 1, or above the largest value where a named reference lets values exceed 1.
+    The scale ends at 1, or above the largest value where a named reference lets values exceed 1. Of an ensemble, the
+    panel of the median stands above one of the width of the band.
     """
-    values = slice_of(matrix, readout=readout, time=time)
+    quantiles = bands_of(matrix, readout=readout, time=time)
+    low, values, high = (quantiles.isel(quantile=i, drop=True) for i in range(3))
     why = reasons(matrix, readout=readout, time=time)
-    contexts = [str(c) for c in matrix["context"].values]
+    contexts = matrix.contexts
     n_columns = min(columns, len(contexts))
-    figure, axes = new_figure(n_columns, -(-len(contexts) // n_columns))
+    many = matrix.dataset.sizes["member"] > 1
+    n_rows = -(-len(contexts) // n_columns)
+    figure, axes = new_figure(n_columns, n_rows * (1 + many))
     largest = float(np.nanmax(values.values, initial=1.0))
     top = 1.0 if largest < 1.005 else float(np.ceil(10 * largest) / 10)
+    medians, spreads = axes[:: 1 + many], axes[1::2] if many else axes[:0]
     mesh: Any = None
-    for ax, context in zip(axes.flat, contexts, strict=False):
+    for ax, context in zip(medians.flat, contexts, strict=False):
         mesh = heat_map(values.sel(context=context), ax, limits=(0.0, top))
         ax.set_title(context, fontsize=9)
         if (why.sel(context=context) == NO_CONTROL).any():
             _hatch(ax)
-    for ax in axes.flat[len(contexts) :]:
-        ax.remove()
     label = f"{readout} left\n(fraction of {reference_words(matrix)})"
-    figure.colorbar(mesh, ax=figure.axes, shrink=0.85).set_label(label, fontsize=8)
+    figure.colorbar(mesh, ax=list(medians.flat), shrink=0.85).set_label(label, fontsize=8)
+    if many:
+        widest = max(0.1, float(np.ceil(10 * np.nanmax((high - low).values, initial=0.0)) / 10))
+        for ax, context in zip(spreads.flat, contexts, strict=False):
+            mesh = heat_map((high - low).sel(context=context), ax, limits=(0.0, widest), colours="magma", levels=())
+            ax.set_title(f"{context}, width", fontsize=9)
+        bar = figure.colorbar(mesh, ax=list(spreads.flat), shrink=0.85)
+        bar.set_label("width of the band\n(95 % - 5 % quantile of members)", fontsize=8)
+    for ax in (ax for part in (medians, spreads) for ax in list(part.flat)[len(contexts) :]):
+        ax.remove()
     above = f"; up to {largest:.3g} times the control" if top > 1 else ""
     _headline(figure, f"Residual {readout} after {_duration(values)}{above}{_notes(matrix, why)}")
     return figure
@@ -155,17 +179,21 @@ def _hatch(ax: Axes) -> None:
     ax.text(0.5, 0.5, NO_CONTROL, transform=ax.transAxes, ha="center", fontsize=8, bbox={"color": "white"})
 
 
-def contour_figure(matrix: xr.Dataset, readout: str, *, level: float = 0.25, time: float | None = None) -> Figure:
-    """Return one panel in which each context is a line: the doses that leave `level` of the readout."""
+def contour_figure(matrix: DoseMatrix, readout: str, *, level: float = 0.25, time: float | None = None) -> Figure:
+    """Return one panel in which each context is a line: the doses that leave `level` of the readout.
+
+    Of an ensemble, the shaded doses leave it in some members, between the 5 % and the 95 % quantile, and not in others.
+    """
     from matplotlib.lines import Line2D
 
-    values = slice_of(matrix, readout=readout, time=time)
+    quantiles = bands_of(matrix, readout=readout, time=time)
+    low, values, high = (quantiles.isel(quantile=i, drop=True) for i in range(3))
     why = reasons(matrix, readout=readout, time=time)
     figure, axes = new_figure(1, 1, width=5.6, height=3.9)
     ax = axes[0, 0]
     handles = []
     x_drug, y_drug = dose_dims(values)
-    for i, context in enumerate(str(c) for c in matrix["context"].values):
+    for i, context in enumerate(matrix.contexts):
         grid = values.sel(context=context).transpose(y_drug, x_drug).values
         colour, line = PALETTE[i % len(PALETTE)], LINES[i % len(LINES)]
         lowest, highest = np.nanmin(grid, initial=np.inf), np.nanmax(grid, initial=-np.inf)
@@ -175,10 +203,15 @@ def contour_figure(matrix: xr.Dataset, readout: str, *, level: float = 0.25, tim
         if not note:
             ax.contour(np.arange(grid.shape[1]), np.arange(grid.shape[0]), grid, levels=[level], linewidths=2,
                        colors=[colour], linestyles=[line])  # fmt: skip
+        if matrix.dataset.sizes["member"] > 1:
+            least, most = (part.sel(context=context).transpose(y_drug, x_drug).values for part in (low, high))
+            ax.contourf(np.arange(grid.shape[1]), np.arange(grid.shape[0]), np.maximum(least - level, level - most),
+                        levels=[-np.inf, 0.0], colors=[colour], alpha=0.2)  # fmt: skip
         handles.append(Line2D([], [], color=colour, linestyle=line, label=context + note))
     _dose_ticks(ax, values, x_drug, y_drug)
-    reference = "" if matrix.attrs.get("reference", "untreated") == "untreated" else f" of {reference_words(matrix)}"
-    _headline(figure, f"Doses that leave {level:.0%} of {readout}{reference} after {_duration(values)}")
+    reference = "" if matrix.reference == UNTREATED else f" of {reference_words(matrix)}"
+    words = f"Doses that leave {level:.0%} of {readout}{reference} after {_duration(values)}"
+    _headline(figure, words + _notes(matrix))
     ax.legend(handles=handles, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
     return figure
 
@@ -209,36 +242,40 @@ def synergy_figure(excess: Sequence[xr.DataArray], readout: str, *, time: float 
 # ---- one drug, or the corners of many ---------------------------------------------------------------------------
 
 
-def dose_response_figure(matrix: xr.Dataset, readouts: Sequence[str], *, time: float | None = None) -> Figure:
+def dose_response_figure(matrix: DoseMatrix, readouts: Sequence[str], *, time: float | None = None) -> Figure:
     """Return, per readout, what is left against the dose of the one drug that has several, one line per context.
 
     The dose axis is logarithmic with 0 drawn apart; the legend gives the dose at which 0.5 is left, interpolated on
     the logarithm of the dose. Raises InputError unless exactly one drug has several doses.
     """
-    drugs = [drug for drug in dose_dims(matrix) if matrix.sizes[drug] > 1]
+    drugs = [drug for drug in matrix.drugs if matrix.dataset.sizes[drug] > 1]
     if len(drugs) != 1:
         raise InputError(f"a dose-response curve needs one drug with several doses, given {len(drugs)}")
     drug = drugs[0]
-    doses, unit = matrix[drug].values, _unit(matrix, drug)
+    doses, unit = matrix.dataset[drug].values, _unit(matrix, drug)
     beside = [
-        f"{other} {_number(matrix[other].values[0])} {_unit(matrix, other)}"
-        for other in dose_dims(matrix)
-        if other != drug and matrix[other].values[0] > 0
+        f"{other} {_number(matrix.dataset[other].values[0])} {_unit(matrix, other)}"
+        for other in matrix.drugs
+        if other != drug and matrix.dataset[other].values[0] > 0
     ]
     with_zero = int(doses[0] == 0)
     x = np.where(doses > 0, doses, doses[with_zero] / 4)
-    below = 0.4 + 0.17 * matrix.sizes["context"]  # inches for the legends, in axes of their own
+    below = 0.4 + 0.17 * matrix.dataset.sizes["context"]  # inches for the legends, in axes of their own
     figure, axes = new_figure(len(readouts), 2, width=3.6, height=(3.2 + below) / 2, height_ratios=[3.2, below])
     for (ax, legend), readout in zip(axes.T, readouts, strict=True):
-        values, why = slice_of(matrix, readout=readout, time=time), reasons(matrix, readout=readout, time=time)
-        for i, context in enumerate(str(c) for c in matrix["context"].values):
-            left = values.sel(context=context).values.reshape(-1)
-            style = {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[i % len(MARKERS)], "markersize": 4}
+        quantiles, why = bands_of(matrix, readout=readout, time=time), reasons(matrix, readout=readout, time=time)
+        halves = _half_doses(matrix, drug, readout, time)
+        for i, context in enumerate(matrix.contexts):
+            low, left, high = quantiles.sel(context=context).values.reshape(3, -1)
+            colour = PALETTE[i % len(PALETTE)]
+            style = {"color": colour, "marker": MARKERS[i % len(MARKERS)], "markersize": 4}
             missing = sorted({str(w) for w in why.sel(context=context).values.flat if w})
-            note = ", ".join(missing) if missing else half_dose(doses, left, unit)
+            note = ", ".join(missing) if missing else halves[context]
             if with_zero:
                 ax.plot(x[:1], left[:1], **style)
             ax.plot(x[with_zero:], left[with_zero:], LINES[i % len(LINES)], label=f"{context}: {note}", **style)
+            if matrix.dataset.sizes["member"] > 1:
+                ax.fill_between(x[with_zero:], low[with_zero:], high[with_zero:], color=colour, alpha=0.2, linewidth=0)
         ax.axhline(0.5, color="#999999", linewidth=0.8, zorder=0)
         ax.set_xscale("log")
         shown = _thinned(len(doses))
@@ -248,51 +285,66 @@ def dose_response_figure(matrix: xr.Dataset, readouts: Sequence[str], *, time: f
             ax.axvline(np.sqrt(x[0] * x[1]), color="#999999", linewidth=0.8, linestyle=":", zorder=0)
         ax.set_xlabel(f"{drug} ({unit})")
         ax.set_ylabel(f"{readout} left\n(fraction of {reference_words(matrix)})", fontsize=8)
-        ax.set_ylim(-0.03, max(1.1, float(np.nanmax(values.values, initial=1.0)) * 1.05))
+        ax.set_ylim(-0.03, max(1.1, float(np.nanmax(quantiles.values, initial=1.0)) * 1.05))
         ax.set_title(readout, fontsize=9)
         legend.axis("off")
         legend.legend(*ax.get_legend_handles_labels(), title="dose at which 0.5 is left (IC50)", title_fontsize=7,
                       fontsize=7, frameon=False, loc="upper center", borderaxespad=0)  # fmt: skip
     given = f" with {', '.join(beside)}" if beside else ""
-    _headline(figure, f"{drug}{given}, after {_duration(values)}{_notes(matrix)}")
+    _headline(figure, f"{drug}{given}, after {_duration(quantiles)}{_notes(matrix)}")
     return figure
 
 
-def half_dose(doses: Any, left: Any, unit: str = "") -> str:
-    """Return the dose at which 0.5 is left, in words; interpolated on log dose between the doses that enclose it."""
-    if not np.all(np.isfinite(left)):
+def _half_doses(matrix: DoseMatrix, drug: str, readout: str, time: float | None) -> dict[str, str]:
+    """Return, per context, the dose at which 0.5 is left, in words; of an ensemble the median and the band."""
+    left = matrix.residual().sel(readout=readout)
+    left = left.isel(time=-1) if time is None else left.sel(time=time)
+    found = analysis.crossing(left.squeeze([d for d in matrix.drugs if d != drug], drop=True), drug)
+    ranked = analysis.bands(analysis.in_order(found).rename("dose"))
+    unit, n_members = _unit(matrix, drug), matrix.dataset.sizes["member"]
+    words = {}
+    for context in matrix.contexts:
+        low, middle, high = (
+            dose_words(float(dose), matrix, drug) for dose in ranked["dose"].sel(context=context).values
+        )
+        words[context] = f"{middle} {unit}".strip() if middle != "not known" else middle
+        if n_members > 1:
+            words[context] += f" ({low} to {high})"
+    return words
+
+
+def dose_words(dose: float, matrix: DoseMatrix, drug: str) -> str:
+    """Return a dose of `analysis.in_order` in words: 0 lies below the lowest dose of the matrix, infinity above all."""
+    doses = matrix.dataset[drug].values
+    if np.isnan(dose):
         return "not known"
-    doses, left = np.asarray(doses, float)[np.asarray(doses) > 0], np.asarray(left)[np.asarray(doses) > 0]
-    below = np.flatnonzero(left <= 0.5)
-    if not len(below):
-        return f"above {_number(doses[-1])} {unit}".strip()
-    i = int(below[0])
-    if i == 0:
-        return f"{'' if left[0] == 0.5 else 'below '}{_number(doses[0])} {unit}".strip()
-    share = (left[i - 1] - 0.5) / (left[i - 1] - left[i])
-    return f"{_number(doses[i - 1] * (doses[i] / doses[i - 1]) ** share)} {unit}".strip()
+    if dose == 0:
+        return f"below {_number(doses[doses > 0][0])}"
+    return f"above {_number(doses[-1])}" if np.isinf(dose) else _number(dose)
 
 
-def bars_figure(matrix: xr.Dataset, readouts: Sequence[str], *, time: float | None = None) -> Figure:
+def bars_figure(matrix: DoseMatrix, readouts: Sequence[str], *, time: float | None = None) -> Figure:
     """Return, per readout, what is left in each context under no drug, each drug alone and both, at the top doses."""
     chosen = arms(matrix)
-    contexts = [str(c) for c in matrix["context"].values]
+    contexts = matrix.contexts
     width = max(2.9, 0.14 * len(contexts) * len(chosen) + 0.9)
     figure, axes = new_figure(len(readouts), 1, width=width, height=3.6)
-    step = 0.8 / len(chosen)
+    step, many = 0.8 / len(chosen), matrix.dataset.sizes["member"] > 1
     for ax, readout in zip(axes[0], readouts, strict=True):
-        values, why = slice_of(matrix, readout=readout, time=time), reasons(matrix, readout=readout, time=time)
+        quantiles, why = bands_of(matrix, readout=readout, time=time), reasons(matrix, readout=readout, time=time)
         for i, (arm, doses) in enumerate(chosen.items()):
-            left = values.sel(doses).values
+            low, left, high = quantiles.sel(doses).values
             x = np.arange(len(contexts)) + (i - (len(chosen) - 1) / 2) * step
             ax.bar(x, left, 0.9 * step, label=arm, color=PALETTE[i % len(PALETTE)])
-            for xi, v, reason in zip(x, left, why.sel(doses).values, strict=True):
+            if many:
+                ax.errorbar(x, left, [left - low, high - left], fmt="none", ecolor="#333333", elinewidth=0.8)
+            for xi, v, top, reason in zip(x, left, high, why.sel(doses).values, strict=True):
                 if reason or v < SMALL:
                     note = reason or (f"{v:.1g}" if v >= 1e-6 else "<1e-6")
-                    ax.annotate(note, (xi, max(np.nan_to_num(v), 0) + 0.02), rotation=90, fontsize=6, ha="center")
+                    ax.annotate(note, (xi, max(np.nan_to_num(top), 0) + 0.02), rotation=90, fontsize=6, ha="center")
         ax.set_xticks(range(len(contexts)), contexts, rotation=35, ha="right", fontsize=7)
         ax.set_title(readout, fontsize=9)
-        ax.set_ylim(0, max(1.1, float(np.nanmax(values.values, initial=1.0)) * 1.05))
+        ax.set_ylim(0, max(1.1, float(np.nanmax(quantiles.values, initial=1.0)) * 1.05))
         middle, half = (len(contexts) - 1) / 2, max(len(contexts) / 2 + 0.1, 1.1)
         ax.set_xlim(middle - half, middle + half)
         ax.set_ylabel(f"left (fraction of {reference_words(matrix)})", fontsize=8)
@@ -300,7 +352,7 @@ def bars_figure(matrix: xr.Dataset, readouts: Sequence[str], *, time: float | No
     columns = int(np.clip(figure.get_figwidth() // (0.075 * longest + 0.55), 1, len(chosen)))
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=columns, fontsize=8,
                   frameon=False)  # fmt: skip
-    _headline(figure, f"Left after {_duration(values)}, drugs at their highest doses{_notes(matrix)}")
+    _headline(figure, f"Left after {_duration(quantiles)}, drugs at their highest doses{_notes(matrix)}")
     return figure
 
 
@@ -319,19 +371,24 @@ def _thinned(n: int) -> list[int]:
     return list(range(0, n, 1 if n < MANY_DOSES else -(-n // 8)))
 
 
-def _unit(matrix: xr.Dataset | xr.DataArray, drug: str) -> str:
-    return str(matrix[drug].attrs.get("units", "model units"))
+def _unit(values: DoseMatrix | xr.DataArray, drug: str) -> str:
+    axis = values.dataset[drug] if isinstance(values, DoseMatrix) else values[drug]
+    return str(axis.attrs.get("units", "model units"))
 
 
 def _duration(values: xr.DataArray) -> str:
     return duration(float(values["time"]), values["time"].attrs.get("units", ""))
 
 
-def _notes(matrix: xr.Dataset, why: xr.DataArray | None = None) -> str:
-    n, pending = int(matrix.attrs.get("n_failed", 0)), int(matrix.attrs.get("n_pending", 0))
-    total = matrix.attrs.get("n_runs", "?")
-    notes = f"; {n} of {total} runs failed (grey)" if n else ""
-    notes += f"; {pending} of {total} not run (grey)" if pending else ""
+_GREY = {False: " (grey)", True: " (left out; grey where half of them or more)"}
+
+
+def _notes(matrix: DoseMatrix, why: xr.DataArray | None = None) -> str:
+    attributes, n_members = matrix.dataset.attrs, matrix.dataset.sizes["member"]
+    n, pending, total = (int(attributes[name]) for name in ("n_failed", "n_pending", "n_runs"))
+    notes = f"; median and 5-95 % of {n_members} members" if n_members > 1 else ""
+    notes += f"; {n} of {total} runs failed{_GREY[n_members > 1]}" if n else ""
+    notes += f"; {pending} of {total} not run{_GREY[n_members > 1]}" if pending else ""
     return notes + (f"; {NO_CONTROL} (hatched)" if why is not None and (why == NO_CONTROL).any() else "")
 
 

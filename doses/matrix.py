@@ -1,20 +1,28 @@
-"""The dose matrix: drugs x doses, contexts, readouts and times in, a labelled Dataset of residual signalling out."""
+"""The dose matrix: drugs x doses, contexts, members, readouts and times in; what signalling is left, labelled, out."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..simulator.ensemble import simulate
 from ..simulator.errors import InputError, unknown_name
-from ..simulator.options import SolverOptions, absolute_tolerances
-from ..simulator.protocol import Conditions, Segment, checked_times
+from ..simulator.options import SolverOptions
+from ..simulator.protocol import Segment, checked_times
+from ..simulator.report import write_whole
 from ..simulator.status import Status
+from . import analysis
+from .dosing import Dosing, Piece
+from .runs import Overrides, Runs, cells_of, noise_of, run_cells, schedule_of
+from .weighted import checked_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +32,11 @@ if TYPE_CHECKING:
 
 Float = npt.NDArray[np.float64]
 UNTREATED = "untreated"
+SCHEMA = "residuum-matrix-1"
+RESERVED = ("member", "context", "time", "readout", "parameter", "quantile", "value", "control", "status",
+            "control_status", "weight", "noise", "member_value", "residual", "side", "crossings",
+            "share")  # fmt: skip
+"""Names of dimensions and variables, which no drug can have."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,219 @@ class DoseAxis:
         object.__setattr__(self, "doses", doses)
 
 
+@dataclass(frozen=True)
+class DoseMatrix:
+    """What is left of signalling under every combination of doses, per member, context, time and readout.
+
+    Attributes
+    ----------
+    dataset : xarray.Dataset
+        `value` (member, context, <drug>..., time, readout) in units of the model; `control` (member, context, time,
+        readout), the same without drugs; `status` and `control_status`, codes of `Status`, without time and readout;
+        `noise` (readout), at or below which a control is no signal; `weight` (member), which sum to 1; and, if the
+        matrix has an ensemble, `member_value` (member, parameter). Coordinates carry units; the attributes tell model,
+        versions, solver and protocol, and how many runs failed.
+    """
+
+    dataset: xr.Dataset
+
+    def __post_init__(self) -> None:
+        drugs, given = dose_dims(self.dataset), self.dataset
+        grid = ("member", "context", *drugs)
+        dims = {
+            "value": (*grid, "time", "readout"), "status": grid, "control": (*grid[:2], "time", "readout"),
+            "control_status": grid[:2], "noise": ("readout",), "weight": ("member",),
+        }  # fmt: skip
+        for name, expected in dims.items():
+            if name not in given or given[name].dims != expected:
+                found = given[name].dims if name in given else "no such variable"
+                raise InputError(f"no dose matrix: {name} should have the dimensions {expected}, found {found}")
+        if not drugs:
+            raise InputError("no dose matrix: none of its dimensions is a drug")
+
+    @property
+    def drugs(self) -> tuple[str, ...]:
+        """Names of the drugs, in order."""
+        return dose_dims(self.dataset)
+
+    @property
+    def contexts(self) -> tuple[str, ...]:
+        """Names of the contexts."""
+        return tuple(map(str, self.dataset["context"].values))
+
+    @property
+    def readouts(self) -> tuple[str, ...]:
+        """Names of the readouts."""
+        return tuple(map(str, self.dataset["readout"].values))
+
+    @property
+    def times(self) -> Float:
+        """Times after the drugs, (n_times,)."""
+        return np.asarray(self.dataset["time"].values, float)
+
+    @property
+    def reference(self) -> str:
+        """The control that `residual` is a fraction of, unless told otherwise."""
+        return str(self.dataset.attrs.get("reference", UNTREATED))
+
+    @property
+    def members(self) -> list[dict[str, float]]:
+        """Parameter values of each member, as they were given; empty where there was no ensemble."""
+        if "member_value" not in self.dataset:
+            return [{} for _ in range(self.dataset.sizes["member"])]
+        names = [str(name) for name in self.dataset["parameter"].values]
+        return [
+            {name: float(value) for name, value in zip(names, row, strict=True) if not np.isnan(value)}
+            for row in self.dataset["member_value"].values
+        ]
+
+    @property
+    def dosing(self) -> dict[str, Dosing]:
+        """When drugs are there that are not there all the time; InputError under a protocol of one's own."""
+        if not (stored := self.dataset.attrs.get("dosing", "")):
+            raise InputError("the matrix was made under a protocol of its own, which is not kept with it")
+        pieces = json.loads(stored)
+        return {drug: Dosing(tuple(Piece(*each) for each in given)) for drug, given in pieces.items()}
+
+    def __repr__(self) -> str:
+        n_doses = " x ".join(f"{self.dataset.sizes[drug]} {drug}" for drug in self.drugs)
+        n = {name: self.dataset.sizes[name] for name in ("context", "member", "time", "readout")}
+        return f"<DoseMatrix {n_doses}; {', '.join(f'{k} {name}s' for name, k in n.items())}; {self.summary()}>"
+
+    def summary(self) -> str:
+        """Return how many runs there were, how many failed and why, and how long they took."""
+        attributes = self.dataset.attrs
+        return f"{attributes['failures']}; {float(attributes['seconds']):.3g} s"
+
+    def residual(self, reference: str | None = None) -> xr.DataArray:
+        """Return `value` as a fraction of the untreated control at the same time: dims of `value`.
+
+        `reference` is `"untreated"`, the control of the same context, or the name of a context, whose control is taken
+        for all; if None, the one that the matrix was made with. NaN where the run or its control failed, and where the
+        control is no signal to be a fraction of.
+        """
+        control, reference = self._control(reference)
+        value = self.dataset["value"]
+        left = (value / control.where(control > self.dataset["noise"])).transpose(*value.dims)
+        left = left.assign_coords({name: self.dataset[name] for name in left.coords})  # with units and roles
+        return left.rename("residual").assign_attrs(units="1", long_name="fraction of the control", reference=reference)
+
+    def without_control(self, reference: str | None = None) -> tuple[str, ...]:
+        """Return `context: readout` where, in some member, the control gives no signal: no fraction of it is told."""
+        control, _ = self._control(reference)
+        silent = (control.notnull() & ~(control > self.dataset["noise"])).any(["member", "time"])
+        return tuple(
+            f"{context}: {readout}"
+            for context in self.contexts
+            for readout in self.readouts
+            if bool((silent.sel(context=context) if "context" in silent.dims else silent).sel(readout=readout))
+        )
+
+    def _control(self, reference: str | None) -> tuple[xr.DataArray, str]:
+        reference, control = reference or self.reference, self.dataset["control"]
+        if reference == UNTREATED:
+            return control, reference
+        if reference not in self.contexts:
+            raise unknown_name("reference", reference, (UNTREATED, *self.contexts))
+        return control.sel(context=reference, drop=True), reference
+
+    # ---- what follows from it ---------------------------------------------------------------------------------
+
+    def ic50(self, drug: str, *, level: float = 0.5, reference: str | None = None) -> xr.Dataset:
+        """Return the dose of `drug` at which `level` is left, per member, context and dose of the others.
+
+        See `doses.analysis.crossing`.
+        """
+        return analysis.crossing(self.residual(reference), self._drug(drug), level)
+
+    def area(self, drug: str, *, reference: str | None = None) -> xr.DataArray:
+        """Return the mean of what is left over the logarithm of the dose of `drug`: see `doses.analysis.area`."""
+        return analysis.area(self.residual(reference), self._drug(drug))
+
+    def contour(self, level: float, *, readout: str | None = None, time: float | None = None,
+                reference: str | None = None) -> pd.DataFrame:  # fmt: skip
+        """Return the combinations of two drugs that leave `level`: one row per point, see `doses.analysis.contour`.
+
+        The first readout and the last time if None.
+        """
+        chosen = {"readout": self.readouts[0] if readout is None else readout}
+        left = self.residual(reference).sel(chosen).isel(time=-1 if time is None else slice(None))
+        return analysis.contour(left if time is None else left.sel(time=time), level)
+
+    def bands(
+        self, quantiles: Sequence[float] = analysis.QUANTILES, *, reference: str | None = None
+    ) -> xr.Dataset:  # fmt: skip
+        """Return quantiles of what is left over the members: see `doses.analysis.bands`."""
+        return analysis.bands(self.residual(reference), quantiles)
+
+    def synergy(self, model: str, *, structural: Collection[str] | None = None) -> xr.DataArray:
+        """Return the excess over a null model, per member: see `doses.synergy.score`."""
+        from .synergy import score
+
+        return score(self.residual(), model, structural=structural)
+
+    def _drug(self, drug: str) -> str:
+        if drug not in self.drugs:
+            raise unknown_name("drug of the matrix", drug, self.drugs)
+        return drug
+
+    # ---- files ------------------------------------------------------------------------------------------------
+
+    def to_frame(self, *, reference: str | None = None) -> pd.DataFrame:
+        """Return a tidy table: context, one column per drug and unit, time, readout, residual, status.
+
+        A column `member` comes first if there is more than one. The status is `NO_CONTROL` where the run finished but
+        its control gave no signal (or failed) to be a fraction of.
+        """
+        drugs, dataset = self.drugs, self.dataset
+        left = self.residual(reference)
+        frame = left.drop_vars("weight").to_dataframe().reset_index()
+        status = dataset["status"].broadcast_like(left).transpose(*left.dims).to_numpy().ravel()
+        names = np.array([s.name for s in Status], dtype=object)
+        frame["status"] = np.where((status == Status.OK) & frame["residual"].isna(), "NO_CONTROL", names[status])
+        unit_of_time = dataset["time"].attrs.get("units", "")
+        columns = {drug: f"{drug}_{dataset[drug].attrs.get('units', '')}".rstrip("_") for drug in drugs}
+        columns["time"] = f"time_{unit_of_time}" if unit_of_time and " " not in unit_of_time else "time"
+        order = ["context", *drugs, "time", "readout", "residual", "status"]
+        if dataset.sizes["member"] > 1:
+            order.insert(0, "member")
+        return frame[order].rename(columns=columns)
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write the matrix as netCDF, whole or not at all; return the path."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        dataset = self.dataset.assign_attrs(schema=SCHEMA)
+        return write_whole(target, lambda part: dataset.to_netcdf(part, engine="h5netcdf"))
+
+
+def load_matrix(path: str | PathLike[str]) -> DoseMatrix:
+    """Return the matrix in a file that `DoseMatrix.save` wrote.
+
+    Raises
+    ------
+    InputError
+        If the file is not there, holds something else, is damaged or was written in a format not known here.
+    """
+    import xarray as xr
+
+    source = Path(path)
+    if not source.is_file():
+        raise InputError(f"{source} does not exist; give the file that DoseMatrix.save wrote")
+    try:
+        with xr.open_dataset(source, engine="h5netcdf") as opened:
+            dataset = opened.load()
+    except Exception as error:  # what a damaged file raises depends on where the damage is
+        raise InputError(f"{source} cannot be read as netCDF ({error}); it is damaged or something else") from None
+    if (schema := dataset.attrs.pop("schema", None)) != SCHEMA:
+        advice = "update residuum" if str(schema).startswith("residuum-matrix-") else "give the file of a dose matrix"
+        raise InputError(f"{source} has the format {schema!r}, this version reads {SCHEMA!r}; {advice}")
+    try:
+        return DoseMatrix(dataset)
+    except InputError as error:
+        raise InputError(f"{source} is damaged: {error}") from None
+
+
 def dose_matrix(
     compiled: CompiledModel,
     drugs: Mapping[str, DoseAxis | npt.ArrayLike],
@@ -62,13 +288,16 @@ def dose_matrix(
     times: npt.ArrayLike,
     *,
     members: Sequence[Mapping[str, float]] | None = None,
+    weights: npt.ArrayLike | None = None,
+    overrides: Overrides | None = None,
+    dosing: Mapping[str, Dosing] | None = None,
     protocol: Sequence[Segment] = (),
     reference: str = UNTREATED,
     options: SolverOptions | None = None,
     threads: int | None = None,
     progress: bool = False,
-) -> xr.Dataset:
-    """Return the signalling left under every combination of doses, in every context, as a fraction of a control.
+) -> DoseMatrix:
+    """Return the signalling left under every combination of doses, in every context and member of an ensemble.
 
     Parameters
     ----------
@@ -84,22 +313,27 @@ def dose_matrix(
         Model times after the drugs are added.
     members
         Parameter sets of an ensemble, each `{parameter: value}`, applied before the context; one nominal set if None.
+    weights : (n_members,)
+        Of the members; equal if None.
+    overrides
+        Where `members` are not parameters of the model: a function of a member and the name of a context that returns
+        `{parameter: value}`, applied after the context.
+    dosing
+        Drug -> when it is there: each run is brought to steady state without drugs, which are then present from time
+        0 on at their doses, unless told here.
     protocol
-        Time segments. If empty, each run is brought to steady state without drugs, which are then present from
-        time 0 on. A protocol given here replaces this: include a segment from -inf to pre-equilibrate.
+        Time segments that replace this: include a segment from -inf to pre-equilibrate.
     reference
-        Control that `residual` is a fraction of: `"untreated"` (no drug, same context, member and time) or the name
-        of a context, whose untreated run is taken for all.
+        Control that `residual` is a fraction of if not told otherwise: `"untreated"` (no drug, same context, member
+        and time) or the name of a context, whose untreated run is taken for all.
     options, threads, progress
         As in `simulate`.
 
     Returns
     -------
-    xarray.Dataset
-        Dims (member, context, <drug>..., time, readout). Variables `residual` (fraction of the control),
-        `value` (model units) and, without time and readout, `status` (codes of `Status`). Failed runs are NaN and
-        counted in the attributes `n_failed` and `failures`, runs that were not done in `n_pending`. Where the control
-        is not above the absolute tolerance there is no residual either: attribute `no_control` names the readouts.
+    DoseMatrix
+        Failed runs are NaN and counted; after Ctrl-C so are the runs that were not done. Where the control is not
+        above the absolute tolerance there is no residual either.
 
     Raises
     ------
@@ -114,98 +348,45 @@ def dose_matrix(
     }
     _check(compiled, axes, contexts, names, reference)
     parameter_sets = [{}] if members is None else list(members)
-    if not parameter_sets:
-        raise InputError("members is empty; pass None for the nominal parameters")
-    zero = {axis.parameter: 0.0 for axis in axes.values()}
-    cells = {
-        f"member {m}, {context}": {**member, **values}
-        for m, member in enumerate(parameter_sets)
-        for context, values in contexts.items()
-    }
-    untreated = Conditions.from_rows(compiled, {name: {**row, **zero} for name, row in cells.items()})
-    if not protocol:
-        _check_that_doses_act(compiled, axes, untreated)
-        protocol = (Segment(-math.inf, 0.0, zero),)
+    cells = cells_of(compiled, contexts, parameter_sets, overrides)
+    weight = checked_weights(weights, len(parameter_sets))
+    parameters = {label: axis.parameter for label, axis in axes.items()}
+    schedule = schedule_of(compiled, parameters, cells, float(t[-1]), tuple(protocol), dosing)
 
-    # one untreated run per member and context, then the grid with the doses running fastest; one call for all
+    # one untreated run per cell, then the grid with the last drug's doses running fastest
     doses = [np.asarray(axis.doses) for axis in axes.values()]
-    points = np.stack(np.meshgrid(*doses, indexing="ij"), axis=-1).reshape(-1, len(axes))
-    parameters = np.repeat(untreated.parameters, 1 + len(points), axis=0)
-    parameters = parameters.reshape(len(cells), 1 + len(points), compiled.n_parameters)
-    parameters[:, 1:, [compiled.parameter_index(name) for name in zero]] = points
-    labels = [UNTREATED, *(", ".join(f"{d} {x:g}" for d, x in zip(axes, point, strict=True)) for point in points)]
-    conditions = Conditions(
-        tuple(f"{cell}, {label}" for cell in cells for label in labels),
-        parameters.reshape(-1, compiled.n_parameters),
-        tuple(protocol),
-    )
-    result = simulate(compiled, t, conditions, observables=names, options=options, threads=threads, progress=progress)
-
-    shape = (len(parameter_sets), len(contexts), *(len(d) for d in doses))
-    values = result.values.reshape(*shape[:2], 1 + len(points), len(t), len(names))
-    status = result.status.reshape(*shape[:2], 1 + len(points))
-    control = values[:, :, :1]
-    if reference != UNTREATED:
-        control = control[:, [list(contexts).index(reference)]]
-    known = control > _noise(compiled, names, options)
-    with np.errstate(all="ignore"):
-        residual = np.where(known, values[:, :, 1:] / control, np.nan)
-    missing = np.isfinite(control) & ~known
-    n_pending = int(np.count_nonzero(np.isin(result.status, (Status.STOPPED, Status.PENDING))))
+    grid = np.stack(np.meshgrid(*doses, indexing="ij"), axis=-1).reshape(-1, len(axes))
+    points = np.vstack([np.zeros(len(axes)), grid])
+    runs = run_cells(compiled, cells, parameters, points, t, names, schedule, options=options, threads=threads,
+                     progress=progress)  # fmt: skip
     attributes = {
-        **result.attributes,
+        **runs.attributes,
         "reference": reference,
-        "n_runs": len(conditions),
-        "n_failed": int(np.count_nonzero(~result.ok)) - n_pending,
-        "n_pending": n_pending,
-        "failures": result.summary(),
-        "no_control": "; ".join(
-            f"{context}: {readout}"
-            for c, context in enumerate(contexts)
-            for r, readout in enumerate(names)
-            if missing[:, c if reference == UNTREATED else 0, :, :, r].any()
+        "protocol": _protocol_words(protocol, dosing or {}),
+        "dosing": ""
+        if protocol
+        else json.dumps(
+            {drug: [dataclasses.astuple(piece) for piece in given.pieces] for drug, given in (dosing or {}).items()}
         ),
-        "interrupted": int(result.interrupted),
+        "n_runs": runs.status.size,
+        "n_failed": runs.n_failed,
+        "n_pending": runs.n_pending,
+        "failures": runs.failures,
+        "interrupted": int(runs.n_pending > 0),
+        "seconds": runs.seconds,
     }
-    return _dataset(
-        compiled, axes, contexts, names, t, residual.reshape(*shape, len(t), len(names)),
-        values[:, :, 1:].reshape(*shape, len(t), len(names)), status[:, :, 1:].reshape(shape), attributes,
-    )  # fmt: skip
+    dataset = _dataset(compiled, axes, contexts, names, t, runs, weight, noise_of(compiled, names, options))
+    if members is not None:
+        dataset = dataset.merge(_member_values(parameter_sets))
+    return DoseMatrix(dataset.assign_attrs(attributes))
 
 
-def _noise(compiled: CompiledModel, readouts: Sequence[str], options: SolverOptions | None) -> Float:
-    """Return, per readout, the amount below which a control is noise: the absolute tolerance of what it sums up.
-
-    Named expressions have no such amount: there, any control above zero counts.
-    """
-    of_species = absolute_tolerances(compiled, options or SolverOptions())
-    groups: dict[str, Sequence[tuple[int, float]]] = {name: [(i, 1.0)] for i, name in enumerate(compiled.species)}
-    groups |= compiled.network.observables
-    return np.array([sum(abs(w) * of_species[i] for i, w in groups.get(name, ())) for name in readouts], float)
-
-
-def _check_that_doses_act(compiled: CompiledModel, axes: Mapping[str, DoseAxis], untreated: Conditions) -> None:
-    """Refuse a dose that acts through an initial amount alone: equilibration without drugs would lose it."""
-    fixed = np.array(compiled.network.fixed)
-
-    def acting(parameters: Float) -> Float:
-        values = compiled.values(parameters)
-        rates = compiled.rate_constants(values)
-        return np.hstack([rates, compiled.function_values(values), compiled.initial_amounts(parameters)[:, fixed]])
-
-    base = untreated.parameters[:1]
-    for label, axis in axes.items():
-        dosed = base.copy()
-        dosed[:, compiled.parameter_index(axis.parameter)] = 1.0
-        moved = not np.array_equal(acting(dosed), acting(base), equal_nan=True)
-        starts = not np.array_equal(compiled.initial_amounts(dosed), compiled.initial_amounts(base), equal_nan=True)
-        if starts and not moved:
-            raise InputError(
-                f"the dose parameter {axis.parameter!r} of {label!r} only sets an initial amount: cells are first "
-                "equilibrated without drugs, and it would come too late to act. Make the drug a fixed species "
-                "(Initial(..., fixed=True)) or let the parameter enter a rate; or start without equilibration: "
-                "protocol=[Segment(0, float('inf'))]"
-            )
+def _protocol_words(protocol: Sequence[Segment], dosing: Mapping[str, Dosing]) -> str:
+    if protocol:
+        held = (f"[{s.start:g}, {s.end:g}) sets {', '.join(s.set) or 'nothing'}" for s in protocol)
+        return f"as given: {'; '.join(held)}"
+    constant = "; ".join(f"{drug} on {when}" for drug, when in dosing.items())
+    return f"equilibrated without drugs, then at constant doses{', but ' if constant else ''}{constant}"
 
 
 def _check(compiled: CompiledModel, axes: Mapping[str, DoseAxis], contexts: Mapping[str, Mapping[str, float]],
@@ -214,8 +395,10 @@ def _check(compiled: CompiledModel, axes: Mapping[str, DoseAxis], contexts: Mapp
         raise InputError("a dose matrix needs at least one drug, one context and one readout")
     for label, axis in axes.items():
         compiled.parameter_index(axis.parameter)
-        if label in ("member", "context", "time", "readout"):
-            raise InputError(f"a drug cannot be called {label!r}, which is a dimension of the matrix")
+        if label in RESERVED:
+            raise InputError(f"a drug cannot be called {label!r}, which is a dimension or variable of the matrix")
+    if len({label.casefold() for label in axes}) < len(axes):
+        raise InputError(f"two drugs have the same name: {', '.join(axes)}; give each drug once, with all its doses")
     if len(set(readouts)) < len(readouts):
         raise InputError(f"a readout was given twice: {', '.join(readouts)}")
     dosed = {axis.parameter for axis in axes.values()}
@@ -232,52 +415,50 @@ def _check(compiled: CompiledModel, axes: Mapping[str, DoseAxis], contexts: Mapp
 
 
 def _dataset(compiled: CompiledModel, axes: Mapping[str, DoseAxis], contexts: Mapping[str, Any],
-             readouts: Sequence[str], times: Float, residual: Float, value: Float,
-             status: npt.NDArray[np.int64], attributes: Mapping[str, Any]) -> xr.Dataset:  # fmt: skip
+             readouts: Sequence[str], times: Float, runs: Runs, weight: Float, noise: Float) -> xr.Dataset:  # fmt: skip
     import xarray as xr
 
     grid = ("member", "context", *axes)
+    n_doses = tuple(len(np.asarray(axis.doses)) for axis in axes.values())
+    values = runs.values.reshape(len(weight), len(contexts), -1, len(times), len(readouts))
+    status = runs.status.reshape(len(weight), len(contexts), -1)
     dose_coordinates = {
         label: (label, np.asarray(axis.doses), {"units": axis.unit, "role": "dose", "parameter": axis.parameter})
         for label, axis in axes.items()
     }
     flags = {"flag_values": [int(s) for s in Status], "flag_meanings": " ".join(s.name for s in Status)}
+    units = {"units": compiled.units["amount"]}
+    on_grid = values[:, :, 1:].reshape(*values.shape[:2], *n_doses, *values.shape[3:])
     return xr.Dataset(
         {
-            "residual": ((*grid, "time", "readout"), residual, {"units": "1", "long_name": "fraction of the control"}),
-            "value": ((*grid, "time", "readout"), value, {"units": compiled.units["amount"]}),
-            "status": (grid, status, flags),
+            "value": ((*grid, "time", "readout"), on_grid, units),
+            "status": (grid, status[:, :, 1:].reshape(*status.shape[:2], *n_doses), flags),
+            "control": (("member", "context", "time", "readout"), values[:, :, 0], units),
+            "control_status": (("member", "context"), status[:, :, 0], flags),
+            "noise": ("readout", noise, units),
         },
         coords={
-            "member": np.arange(residual.shape[0]),
+            "member": np.arange(len(weight)),
+            "weight": ("member", weight),
             "context": list(contexts),
             **dose_coordinates,
             "time": ("time", times, {"units": compiled.units["time"]}),
             "readout": list(readouts),
         },
-        attrs=dict(attributes),
+    )
+
+
+def _member_values(members: Sequence[Mapping[str, float]]) -> xr.Dataset:
+    import xarray as xr
+
+    names = list(dict.fromkeys(name for member in members for name in member))
+    values = [[float(member.get(name, math.nan)) for name in names] for member in members]
+    return xr.Dataset(
+        {"member_value": (("member", "parameter"), np.array(values).reshape(len(members), len(names)))},
+        coords={"parameter": names},
     )
 
 
 def dose_dims(matrix: xr.Dataset | xr.DataArray) -> tuple[str, ...]:
-    """Return the dimensions of a dose matrix that are drugs, in order."""
+    """Return the dimensions that are drugs, in order."""
     return tuple(str(d) for d in matrix.dims if d in matrix.coords and matrix[d].attrs.get("role") == "dose")
-
-
-def to_frame(matrix: xr.Dataset) -> pd.DataFrame:
-    """Return a dose matrix as a tidy table: context, one column per drug and unit, time, readout, residual, status.
-
-    A column `member` comes first if there is more than one. The status is `NO_CONTROL` where the run finished but its
-    control gave no signal (or failed) to be a fraction of.
-    """
-    drugs = dose_dims(matrix)
-    frame = matrix[["residual", "status"]].to_dataframe().reset_index()
-    frame["status"] = [Status(int(code)).name for code in frame["status"]]
-    frame.loc[(frame["status"] == Status.OK.name) & frame["residual"].isna(), "status"] = "NO_CONTROL"
-    unit_of_time = matrix["time"].attrs.get("units", "")
-    columns = {drug: f"{drug}_{matrix[drug].attrs.get('units', '')}".rstrip("_") for drug in drugs}
-    columns["time"] = f"time_{unit_of_time}" if unit_of_time and " " not in unit_of_time else "time"
-    order = ["context", *drugs, "time", "readout", "residual", "status"]
-    if matrix.sizes["member"] > 1:
-        order.insert(0, "member")
-    return frame[order].rename(columns=columns)

@@ -12,12 +12,10 @@ import numpy as np
 from ..simulator import plots
 from ..simulator.report import Section, write_report, write_whole
 from . import figures
-from .matrix import dose_dims, to_frame
-from .synergy import bliss_excess, hsa_excess
+from .matrix import DoseMatrix
 
 if TYPE_CHECKING:
     import pandas as pd
-    import xarray as xr
 
 TIME = r"_[\d.e+]+(s|min|h)"
 OURS = re.compile(
@@ -27,26 +25,26 @@ OURS = re.compile(
 """Names under which a former run may have left what the next one makes stale; `matrix.nc` and `.csv` are replaced."""
 
 
-def write_tables(folder: Path, name: str, matrix: xr.Dataset) -> list[Path]:
+def write_tables(folder: Path, name: str, matrix: DoseMatrix) -> list[Path]:
     """Write `name.nc` and `name.csv`; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    frame = to_frame(matrix)
+    frame = matrix.to_frame()
     return [
-        write_whole(folder / f"{name}.nc", lambda path: matrix.to_netcdf(path, engine="h5netcdf")),
+        matrix.save(folder / f"{name}.nc"),
         write_whole(folder / f"{name}.csv", lambda path: frame.to_csv(path, index=False)),
     ]
 
 
 def write_matrix(
-    folder: Path, matrix: xr.Dataset, provenance: Mapping[str, str], extra: Sequence[Section] = ()
+    folder: Path, matrix: DoseMatrix, provenance: Mapping[str, str], extra: Sequence[Section] = ()
 ) -> Path:
     """Write matrix.nc, matrix.csv, figures and report.html, return the report; figures of former runs are removed."""
     write_tables(folder, "matrix", matrix)
     for path in folder.iterdir():
         if OURS.fullmatch(path.name) and path.is_file():
             path.unlink()
-    drugs = dose_dims(matrix)
-    varied = [drug for drug in drugs if matrix.sizes[drug] > 1]
+    drugs = matrix.drugs
+    varied = [drug for drug in drugs if matrix.dataset.sizes[drug] > 1]
     sections = [_short(folder, matrix)]
     if len(drugs) == 2 and len(varied) == 2:
         sections += [Section("Dose matrices", (), _maps(folder, matrix)), _synergy(folder, matrix)]
@@ -55,7 +53,7 @@ def write_matrix(
     elif len(drugs) > 2:
         words = f"The figures show the corners of a matrix of {len(drugs)} drugs; matrix.csv and matrix.nc hold all."
         sections.append(Section("Dose matrices", [words]))
-    attributes = {str(name): str(value) for name, value in sorted(matrix.attrs.items()) if str(value)}
+    attributes = {str(name): str(value) for name, value in sorted(matrix.dataset.attrs.items()) if str(value)}
     sections += [*extra, Section("Provenance", (), (), [("This run", _pairs({**provenance, **attributes}))])]
     return write_report(folder / "report.html", f"Residual signalling: {' x '.join(drugs)}", sections)
 
@@ -63,8 +61,8 @@ def write_matrix(
 # ---- sections ---------------------------------------------------------------------------------------------------
 
 
-def _short(folder: Path, matrix: xr.Dataset) -> Section:
-    reference = matrix.attrs.get("reference", "untreated")
+def _short(folder: Path, matrix: DoseMatrix) -> Section:
+    reference = matrix.reference
     control = (
         "the untreated cell in the same context and at the same time"
         if reference == "untreated"
@@ -73,16 +71,14 @@ def _short(folder: Path, matrix: xr.Dataset) -> Section:
     words = [
         "Each cell is brought to steady state without drugs; the drugs are then present at constant free "
         f"concentrations. Numbers are fractions of {control}.",
-        f"{matrix.attrs['failures']}.",
+        f"{matrix.dataset.attrs['failures']}.",
     ]
-    if int(matrix.attrs["n_failed"]):
+    if int(matrix.dataset.attrs["n_failed"]):
         words.append("Failed runs are grey in figures and named in tables, never a number.")
-    if matrix.attrs.get("no_control"):
-        words.append(
-            f"No signal in the control, and so no fraction of it (hatched in figures): {matrix.attrs['no_control']}."
-        )
+    if silent := matrix.without_control():
+        words.append(f"No signal in the control, and so no fraction of it (hatched in figures): {'; '.join(silent)}.")
     pictures, tables = [], []
-    readouts = [str(r) for r in matrix["readout"].values]
+    readouts = list(matrix.readouts)
     for time, label, tag in _times(matrix):
         path = plots.save(figures.bars_figure(matrix, readouts, time=time), folder / f"arms_{tag}.png")
         pictures.append((f"Each drug alone and all together, at the highest doses, {label} after the drugs.", path))
@@ -90,28 +86,28 @@ def _short(folder: Path, matrix: xr.Dataset) -> Section:
     return Section("In short", words, pictures, tables)
 
 
-def _maps(folder: Path, matrix: xr.Dataset) -> list[tuple[str, Path]]:
+def _maps(folder: Path, matrix: DoseMatrix) -> list[tuple[str, Path]]:
     maps = []
-    readouts = [str(r) for r in matrix["readout"].values]
+    readouts = list(matrix.readouts)
     control = figures.reference_words(matrix)
     for time, label, tag in _times(matrix):
         for readout in readouts:
             path = folder / f"matrix_{readout}_{tag}.png"
             plots.save(figures.matrix_figure(matrix, readout, time=time), path)
             maps.append((f"{readout}, {label} after the drugs: fraction of the {control} left.", path))
-        if min(matrix.sizes[drug] for drug in dose_dims(matrix)) > 2:  # two doses enclose no contour
+        if min(matrix.dataset.sizes[drug] for drug in matrix.drugs) > 2:  # two doses enclose no contour
             path = folder / f"contour_{readouts[0]}_{tag}.png"
             plots.save(figures.contour_figure(matrix, readouts[0], time=time), path)
             maps.append((f"Doses that leave a quarter of {readouts[0]}, {label} after the drugs.", path))
     return maps
 
 
-def _synergy(folder: Path, matrix: xr.Dataset) -> Section:
-    without = [drug for drug in dose_dims(matrix) if not np.any(matrix[drug] == 0)]
+def _synergy(folder: Path, matrix: DoseMatrix) -> Section:
+    without = [drug for drug in matrix.drugs if not np.any(matrix.dataset[drug] == 0)]
     if without:
         words = f"Not computed: it needs each drug alone, and 0 is not among the doses of {' and '.join(without)}."
         return Section("Synergy", [words])
-    excess, readout = [bliss_excess(matrix), hsa_excess(matrix)], str(matrix["readout"].values[0])
+    excess, readout = [matrix.synergy(model) for model in ("bliss", "hsa")], matrix.readouts[0]
     pictures = []
     for time, label, tag in _times(matrix):
         path = folder / f"synergy_{readout}_{tag}.png"
@@ -120,8 +116,8 @@ def _synergy(folder: Path, matrix: xr.Dataset) -> Section:
     return Section("Synergy", [excess[0].attrs["note"]], pictures)
 
 
-def _curves(folder: Path, matrix: xr.Dataset) -> list[tuple[str, Path]]:
-    readouts, curves = [str(r) for r in matrix["readout"].values], []
+def _curves(folder: Path, matrix: DoseMatrix) -> list[tuple[str, Path]]:
+    readouts, curves = list(matrix.readouts), []
     for time, label, tag in _times(matrix):
         path = folder / f"dose_response_{tag}.png"
         plots.save(figures.dose_response_figure(matrix, readouts, time=time), path)
@@ -129,16 +125,16 @@ def _curves(folder: Path, matrix: xr.Dataset) -> list[tuple[str, Path]]:
     return curves
 
 
-def _corners(matrix: xr.Dataset, time: float) -> pd.DataFrame:
+def _corners(matrix: DoseMatrix, time: float) -> pd.DataFrame:
     """Return what is left in each arm, one row per context and readout; a word where there is no number."""
     import pandas as pd
 
     rows = []
     chosen = {label: doses for label, doses in figures.arms(matrix).items() if label != "untreated"}
-    for readout in map(str, matrix["readout"].values):
+    for readout in matrix.readouts:
         values = figures.slice_of(matrix, readout=readout, time=time)
         why = figures.reasons(matrix, readout=readout, time=time)
-        for context in map(str, matrix["context"].values):
+        for context in matrix.contexts:
             left: dict[str, Any] = {}
             for arm, doses in chosen.items():
                 cell = {"context": context, **doses}
@@ -153,8 +149,8 @@ def _pairs(values: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame({"what": list(values), "value": list(values.values())})
 
 
-def _times(matrix: xr.Dataset) -> list[tuple[float, str, str]]:
+def _times(matrix: DoseMatrix) -> list[tuple[float, str, str]]:
     """Return each time with its words and their form in file names: 7200.0, `2 h`, `2h`."""
-    unit = str(matrix["time"].attrs.get("units", "s"))
-    labels = [(float(t), plots.duration(float(t), unit)) for t in matrix["time"].values]
+    unit = str(matrix.dataset["time"].attrs.get("units", "s"))
+    labels = [(float(t), plots.duration(float(t), unit)) for t in matrix.times]
     return [(t, label, label.replace(" ", "")) for t, label in labels]

@@ -23,7 +23,7 @@ import numpy as np
 from ..simulator.errors import InputError
 from ..simulator.options import SolverOptions
 from ..simulator.report import write_whole
-from .minimise import Settings, Start
+from .minimise import Start
 
 if TYPE_CHECKING:
     from .objective import Problem
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 SCHEMA = "residuum-start-1"
 
 
-def identity(problem: Problem, settings: Settings, **drawn: Any) -> dict[str, Any]:
-    """Return what makes a fit this fit, by name; `drawn` says how its starting points are drawn.
+def identity(problem: Problem, **settings: Any) -> dict[str, Any]:
+    """Return what makes a fit this fit, by name; `settings` say how it is searched and its starting points are drawn.
 
     Neither the number of starts nor that of threads and processes is part of it.
     """
@@ -44,12 +44,18 @@ def identity(problem: Problem, settings: Settings, **drawn: Any) -> dict[str, An
             for name, table in tables.items()
             if hasattr(table, "frame")
         },
+        **beside_tables(problem),
+        **settings,
+    }  # fmt: skip
+
+
+def beside_tables(problem: Problem) -> dict[str, str]:
+    """Return what makes a problem this problem beside model and tables, by name."""
+    return {
         "what the conditions stand for": _hash("" if problem.resolve is None else problem.resolve.text())[:16],
         "parameters searched for": ", ".join(problem.names),
         "solver": str(problem.experiments.options or SolverOptions()),
-        **dataclasses.asdict(settings),
-        **drawn,
-    }  # fmt: skip
+    }
 
 
 class Checkpoint:
@@ -101,12 +107,12 @@ class Checkpoint:
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 _say(f"{path} is damaged ({_in_words(error)}); this start is searched again")
                 continue
-            if differences := _differences(content["fit"], self._fit):
+            if different := differences(content["fit"], self._fit):
                 raise InputError(
-                    f"{self.folder} holds starts of another fit: {'; '.join(differences)}. "
+                    f"{self.folder} holds starts of another fit: {'; '.join(different)}. "
                     "Resume with what it was begun with, or choose another folder"
                 )
-            elsewhere |= set(_differences(content["platform"], _platform()))
+            elsewhere |= set(differences(content["platform"], _platform()))
             starts[start.index] = start
         if elsewhere:
             _say(
@@ -175,7 +181,7 @@ def _in_words(error: Exception) -> str:
     return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
 
 
-def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return `name was this, is that` for all that differs."""
     names = dict.fromkeys((*now, *then))
     return [

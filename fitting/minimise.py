@@ -113,8 +113,12 @@ def minimise(problem: Problem, start: Start, settings: Settings, tell: Callable[
         return
     finally:
         start.n_failures = problem.n_failures - failures_before
-    limit = f"limit of {settings.max_evaluations} steps reached before convergence"
-    start.message = "converged" if start.converged else limit
+    start.message = ended(start.converged, settings.max_evaluations)
+
+
+def ended(converged: bool, limit: int) -> str:
+    """Return in words how a search ended that could take `limit` steps."""
+    return "converged" if converged else f"limit of {limit} steps reached before convergence"
 
 
 def observation_fitted(problem: Problem, theta: Float, tolerance: float = 1e-6, seen: Seen | None = None) -> Float:
@@ -164,15 +168,28 @@ def _least_squares(
     done = least_squares(
         residuals, _inside(problem, theta)[free], bounds=(problem.lower[free], problem.upper[free]), method="trf",
         jac=lambda part: problem.jacobian(whole(part), columns=free),
-        ftol=tolerance, xtol=tolerance, gtol=tolerance, max_nfev=limit, x_scale="jac",
+        ftol=tolerance_of_squares(problem, tolerance), xtol=tolerance, gtol=tolerance, max_nfev=limit, x_scale="jac",
     )  # fmt: skip
     return bool(done.status > 0)
+
+
+def tolerance_of_squares(problem: Problem, tolerance: float) -> float:
+    """Return the relative change of half the sum of squared residuals that is one of `tolerance` of the misfit.
+
+    The residuals of estimated sigmas hold constants that dwarf the misfit, which is about 1/2 per measurement.
+    """
+    if not problem.n_spreads:
+        return tolerance
+    misfit = 0.5 * problem.n_data
+    # Gauss and Newton's method knows half the curvature to sigma only: a small gain there is far from the last
+    share = 0.05 * misfit / (misfit + problem.excess)
+    return max(tolerance * share, float(np.finfo(float).eps))
 
 
 def _by_fides(problem: Problem, theta: Float, settings: Settings, seen: Seen) -> bool:
     """Minimise the loss by fides (Fröhlich and Sorger 2022); True if converged.
 
-    The Hessian is that of Gauss and Newton at the first point, updated by BFGS from the gradients.
+    The Hessian is the information at the first point, updated by BFGS from the gradients.
     """
     fides = _import_fides()
 
@@ -182,8 +199,7 @@ def _by_fides(problem: Problem, theta: Float, settings: Settings, seen: Seen) ->
         return value, gradient
 
     first = _inside(problem, theta)
-    jacobian = problem.jacobian(first)
-    hessian = jacobian.T @ jacobian
+    hessian = problem.information(first)
     # BFGS needs a positive definite matrix; directions that nothing determines get a small curvature
     hessian += 1e-6 * max(float(np.trace(hessian)) / problem.n_free, 1.0) * np.eye(problem.n_free)
     o = fides.Options

@@ -37,6 +37,8 @@ class Standard(NamedTuple):
     slope: Callable[[Float], Float]
     """Derivative of `log_density`."""
     log_cumulative: Callable[[Float], Float]
+    information: tuple[float, float]
+    """Expected second derivatives of -ln(f(z) / sigma) to x and to sigma, times sigma squared."""
 
 
 def _log_cumulative_normal(z: Float) -> Float:
@@ -57,12 +59,15 @@ def _log_cumulative_student(z: Float) -> Float:
 
 
 _STUDENT = math.lgamma((DEGREES + 1) / 2) - math.lgamma(DEGREES / 2) - 0.5 * math.log(DEGREES * math.pi)
-_NORMAL = Standard(lambda z: -0.5 * z**2 - 0.5 * math.log(2 * math.pi), lambda z: -z, _log_cumulative_normal)
-_LAPLACE = Standard(lambda z: -np.abs(z) - math.log(2.0), lambda z: -np.sign(z), _log_cumulative_laplace)
+_NORMAL = Standard(lambda z: -0.5 * z**2 - 0.5 * math.log(2 * math.pi), lambda z: -z, _log_cumulative_normal,
+                   (1.0, 2.0))  # fmt: skip
+_LAPLACE = Standard(lambda z: -np.abs(z) - math.log(2.0), lambda z: -np.sign(z), _log_cumulative_laplace,
+                    (1.0, 1.0))  # fmt: skip
 _STUDENT_T = Standard(
     lambda z: _STUDENT - 0.5 * (DEGREES + 1) * np.log1p(z**2 / DEGREES),
     lambda z: -(DEGREES + 1) * z / (DEGREES + z**2),
     _log_cumulative_student,
+    ((DEGREES + 1) / (DEGREES + 3), 2 * DEGREES / (DEGREES + 3)),
 )
 DISTRIBUTIONS: dict[str, Standard] = {
     "normal": _NORMAL, "log-normal": _NORMAL, "laplace": _LAPLACE, "log-laplace": _LAPLACE, "student-t": _STUDENT_T,
@@ -151,15 +156,62 @@ def log_likelihood(
     return -value - np.where(np.asarray(censoring, str) == "", constant, 0.0)
 
 
-def log_likelihood_slopes(
+def information(
     distribution: str,
     predicted: npt.ArrayLike,
     measured: npt.ArrayLike,
     sigma: npt.ArrayLike,
     censoring: npt.ArrayLike = "",
     upper: npt.ArrayLike = math.nan,
-) -> tuple[Float, Float]:
-    """Return the derivatives of the log-likelihoods to the predictions and to sigma, each (n,)."""
-    parts = misfit(distribution, predicted, measured, sigma, censoring, upper)
-    plain = np.asarray(censoring, str) == ""
-    return -parts.by_predicted, -parts.by_sigma - np.where(plain, 1.0 / np.asarray(sigma, float), 0.0)
+) -> Float:
+    """Return what each measurement says of its prediction and its sigma, (n, 2, 2); arguments as of `misfit`.
+
+    Where not censored it is the expected (Fisher) information, `diag(location, scale) / sigma^2` with
+
+        normal       location 1                   scale 2
+        laplace      location 1                   scale 1
+        student-t    location (nu + 1)/(nu + 3)   scale 2 nu/(nu + 3)
+
+    for nu degrees of freedom, and location over the square of the prediction where the noise is that of the logarithm.
+    Where censored it is the second derivative of the misfit at the prediction, without directions of negative curvature
+    (heavy tails); it depends on the prediction, and is nearly 0 where the prediction is well within the limits.
+    """
+    standard, log = DISTRIBUTIONS[distribution], is_logarithmic(distribution)
+    y, m, s, top = (np.asarray(x, float) for x in np.broadcast_arrays(predicted, measured, sigma, upper))
+    kind = np.broadcast_to(np.asarray(censoring, str), y.shape)
+    found = np.zeros((*y.shape, 2, 2))
+    with np.errstate(all="ignore"):
+        found[..., 0, 0], found[..., 1, 1] = (constant / s**2 for constant in standard.information)
+        a, b = ((np.log(x) - np.log(y)) / s if log else (x - y) / s for x in (m, top))
+        for word, sign in (("left", 1.0), ("right", -1.0)):
+            z = sign * a
+            ratio = np.exp(standard.log_density(z) - standard.log_cumulative(z))
+            curved = _curvature(a, s, -sign * ratio, ratio * (ratio - standard.slope(z)))
+            found = np.where((kind == word)[..., None, None], curved, found)
+        log_p = _log_between(standard, a, b)
+        at_a, at_b = (np.exp(standard.log_density(z) - log_p) for z in (a, b))
+        curved = (
+            _curvature(a, s, at_a, at_a * (at_a + standard.slope(a)))
+            + _curvature(b, s, -at_b, at_b * (at_b - standard.slope(b)))
+            + _mixed(a, b, s, -at_a * at_b)
+        )
+        found = np.where((kind == "interval")[..., None, None], curved, found)
+        if log:
+            found[..., 0, :] /= y[..., None]
+            found[..., :, 0] /= y[..., None]
+    return found
+
+
+def _curvature(z: Float, s: Float, first: Float, second: Float) -> Float:
+    """Return the second derivatives (..., 2, 2) to x and sigma of what has two derivatives to z = (x_m - x)/sigma."""
+    mixed = second * z + first
+    return _symmetric(second, mixed, second * z**2 + 2 * first * z) / s[..., None, None] ** 2
+
+
+def _mixed(a: Float, b: Float, s: Float, second: Float) -> Float:
+    """Return what the mixed derivative to a and b adds to those to x and sigma, (..., 2, 2)."""
+    return _symmetric(2 * second, second * (a + b), 2 * second * a * b) / s[..., None, None] ** 2
+
+
+def _symmetric(first: Float, mixed: Float, last: Float) -> Float:
+    return np.stack([np.stack([first, mixed], axis=-1), np.stack([mixed, last], axis=-1)], axis=-2)

@@ -107,7 +107,7 @@ class Evaluation:
     sigma : (n_measurements,)
         Sigma of the noise of each row.
     excess
-        What the constants in the residuals of sigmas add to half their sum of squares.
+        That of the problem.
     inner
         Parameters that were solved for, by name.
     """
@@ -162,6 +162,8 @@ class Problem:
         Counts of fit rows, informative priors and estimated parameters.
     n_spreads
         Number of fit rows whose sigma is estimated and enters the likelihood.
+    excess
+        What the constants in the residuals of sigmas add to half their sum of squares.
     inner
         What is solved for at each point instead of searched; None if nothing is.
     n_failures
@@ -209,6 +211,7 @@ class Problem:
             row for row in self.fit_rows if self.observation.sd_is_free[row] and not self.observation.censoring[row]
         ], np.intp)  # fmt: skip
         self.n_spreads = len(self._spread_rows)
+        self.excess = 0.5 * SPREAD * self.n_spreads
         self.observational = np.array([name not in self.experiments.parameters for name in self.names])
         self.n_failures = 0
 
@@ -305,8 +308,7 @@ class Problem:
         spreads = np.sqrt(np.maximum(np.where(np.isfinite(spreads), spreads, 0.0) + SPREAD, 0.0))
         whole = np.concatenate([residuals[self.fit_rows], self.scaling.prior_residuals(theta), spreads])
         predicted = np.where(asked, predicted, np.nan)
-        excess = 0.5 * SPREAD * self.n_spreads
-        evaluation = Evaluation(theta.copy(), predicted, whole, tuple(failures), sigma, excess, inner)
+        evaluation = Evaluation(theta.copy(), predicted, whole, tuple(failures), sigma, self.excess, inner)
         return _Compared(evaluation, values, readouts, misfit)
 
     def residuals(self, theta: npt.ArrayLike) -> Float:
@@ -339,6 +341,36 @@ class Problem:
         """
         evaluation, jacobian = self._with_slopes(theta)
         return evaluation.loss, jacobian.gradient, evaluation.failed
+
+    def information_rows(self, theta: npt.ArrayLike) -> Float:
+        """Return R, (n_data + n_priors + n_free_sigmas, n_free), with R^T R the `information` at `theta`.
+
+        The last rows belong to the fit rows on whose sigma an estimated parameter acts. Parameters that are solved for
+        (`inner`) are as uncertain as the data leave them. Rows of a failed run are 0.
+        """
+        compared, predicted, sigma, n_solved = self._row_slopes(theta)
+        evaluation = compared.evaluation
+        with np.errstate(all="ignore"):
+            roots = self.observation.information_roots(compared.misfit, evaluation.predicted, evaluation.sigma)
+            first, last = (roots[:, k, :1] * predicted + roots[:, k, 1:] * sigma for k in (0, 1))
+        kept = ~_lost(evaluation)[:, None]
+        first, last = np.where(kept, first, 0.0), np.where(kept, last, 0.0)
+        priors = np.pad(self.scaling.prior_slopes(evaluation.theta), ((0, 0), (0, n_solved)))
+        of_sigma = self.fit_rows[self.observation.sd_is_free[self.fit_rows]]
+        rows = np.vstack([first[self.fit_rows], priors, last[of_sigma]])
+        return _without(rows[:, : self.n_free], rows[:, self.n_free :])
+
+    def information(self, theta: npt.ArrayLike) -> Float:
+        """Return what data and priors say of the parameters at `theta`: the inverse of their covariance, (n_free,) * 2.
+
+            I = sum over fit rows of (i_x x' x'^T + i_s s' s'^T) + sum over priors of r' r'^T
+
+        with x' and s' the derivatives of the prediction and of sigma, i_x and i_s what `noise.information` says of them
+        and r' those of the priors' residuals. It is the expected (Fisher) information in rows that are not censored:
+        J^T J of the residuals only where the noise is normal or log-normal and its sigma known.
+        """
+        rows = self.information_rows(theta)
+        return rows.T @ rows
 
     def jacobian(
         self,
@@ -374,29 +406,8 @@ class Problem:
 
     def _with_slopes(self, theta: npt.ArrayLike, *, observational: bool = False) -> tuple[Evaluation, Slopes]:
         """Return the objective and its derivatives; `observational`: with those to parameters of the model left out."""
-        point = self._checked(theta)
-        values, scaling = self.values(point), self.scaling
-        runs = self.experiments.run([values], self.fit_rows, slopes=not observational)[0]
-        evaluation, values, readouts, misfit = self._compared(point, values, runs, self.fit_rows)
-        solved = () if self.inner is None else self.inner.inside(evaluation.inner)
-        names = (*self.names, *solved)
-        by_readout, predicted = self.observation.predict_slopes(readouts, values, names)
-        if not observational:
-            of_readouts = self.experiments.slopes_of(runs, values, names)
-            for name, slope in by_readout.items():
-                # a readout that an observable does not use may have no finite derivative
-                predicted += np.where((slope == 0.0)[:, None], 0.0, slope[:, None] * of_readouts[name])
-        sigma = self.observation.sigma_slopes(values, names)
-        by_value = np.append(scaling.value_slopes(point), np.ones(len(solved)))
-        predicted, sigma = (x * by_value for x in (predicted, sigma))
-        failures = list(evaluation.failures)
-        finite = np.all(np.isfinite(np.hstack([predicted, sigma])), axis=1)
-        for row in self.fit_rows:
-            if not finite[row]:
-                failures[row] = failures[row] or "a derivative of the prediction is not finite"
-        evaluation = replace(evaluation, failures=tuple(failures))
-        self.n_failures += evaluation.failed
-        lost = np.array([bool(failure) for failure in failures])
+        (evaluation, _, _, misfit), predicted, sigma, n_solved = self._row_slopes(theta, observational=observational)
+        point, lost = evaluation.theta, _lost(evaluation)
 
         def chained(by_predicted: Float, by_sigma: Float) -> Float:
             with np.errstate(all="ignore"):
@@ -407,24 +418,56 @@ class Problem:
         sums = sigma[rows] / evaluation.sigma[rows, None]
         sums[lost[rows]] = 0.0
         spreads = evaluation.residuals[self.n_data + self.n_priors :]
-        priors = np.pad(scaling.prior_slopes(point), ((0, 0), (0, len(solved))))
+        priors = np.pad(self.scaling.prior_slopes(point), ((0, 0), (0, n_solved)))
+        slopes = self.observation.residual_slopes(misfit, evaluation.predicted, evaluation.sigma)
         with np.errstate(all="ignore"):
-            residuals = np.vstack([chained(*self.observation.residual_slopes(misfit)), priors,
-                                   sums / np.maximum(spreads, 1.0)[:, None]])  # fmt: skip
+            residuals = np.vstack([chained(*slopes), priors, sums / np.maximum(spreads, 1.0)[:, None]])
         of_priors = evaluation.residuals[self.n_data : self.n_data + self.n_priors]
         # added row by row: the sum does not depend on how many there are at a time
         parts = np.vstack([chained(misfit.by_predicted, misfit.by_sigma), of_priors[:, None] * priors, sums])
         gradient = np.add.reduce(parts, axis=0)[: self.n_free]
-        residuals = _without(residuals[:, : self.n_free], residuals[:, self.n_free :])
-        if not observational and self.experiments.without_slopes:
-            self._fill_by_differences(point, residuals, gradient)
-        return evaluation, Slopes(residuals, gradient)
+        return evaluation, Slopes(_without(residuals[:, : self.n_free], residuals[:, self.n_free :]), gradient)
 
-    def _fill_by_differences(self, point: Float, residuals: Float, gradient: Float) -> None:
-        """Write what the solver has no derivatives for into a Jacobian and a gradient."""
-        columns = np.array([j for j, name in enumerate(self.names) if name in self.experiments.without_slopes])
-        residuals[:, columns] = self._differences(point, columns, STEP)
-        gradient[columns] = residuals[:, columns].T @ self.evaluate(point).residuals
+    def _row_slopes(self, theta: npt.ArrayLike, *, observational: bool = False) -> tuple[_Compared, Float, Float, int]:
+        """Return the objective; per measurement row the derivatives of prediction and sigma; the number solved for.
+
+        The derivatives, (n_measurements, n_free + n_solved), are those to the parameters on the search scale and to
+        those solved for that are not at a bound; `observational` leaves those to parameters of the model out.
+        """
+        point = self._checked(theta)
+        runs = self.experiments.run([self.values(point)], self.fit_rows, slopes=not observational)[0]
+        compared = self._compared(point, self.values(point), runs, self.fit_rows)
+        evaluation, values, readouts, _ = compared
+        solved = () if self.inner is None else self.inner.inside(evaluation.inner)
+        names = (*self.names, *solved)
+        by_readout, predicted = self.observation.predict_slopes(readouts, values, names)
+        if not observational:
+            of_readouts = self.experiments.slopes_of(runs, values, names)
+            for name, slope in by_readout.items():
+                # a readout that an observable does not use may have no finite derivative
+                predicted += np.where((slope == 0.0)[:, None], 0.0, slope[:, None] * of_readouts[name])
+        sigma = self.observation.sigma_slopes(values, names)
+        by_value = np.append(self.scaling.value_slopes(point), np.ones(len(solved)))
+        predicted, sigma = (x * by_value for x in (predicted, sigma))
+        if not observational and self.experiments.without_slopes:
+            self._fill_by_differences(point, predicted)
+        failures = list(evaluation.failures)
+        finite = np.all(np.isfinite(np.hstack([predicted, sigma])), axis=1)
+        for row in self.fit_rows:
+            if not finite[row]:
+                failures[row] = failures[row] or "a derivative of the prediction is not finite"
+        evaluation = replace(evaluation, failures=tuple(failures))
+        self.n_failures += evaluation.failed
+        return compared._replace(evaluation=evaluation), predicted, sigma, len(solved)
+
+    def _fill_by_differences(self, point: Float, slopes: Float) -> None:
+        """Write what the solver has no derivatives for into those of the predictions; 0 where a run fails."""
+        columns = [j for j, name in enumerate(self.names) if name in self.experiments.without_slopes]
+        steps = self.scaling.step(point, STEP)[columns]
+        moved = [point + step * np.eye(self.n_free)[j] for j, step in zip(columns, steps, strict=True)]
+        centre, *there = (evaluation.predicted for evaluation in self.evaluate_many([point, *moved]))
+        found = (np.array(there) - centre).T / steps
+        slopes[:, columns] = np.where(np.isfinite(found), found, 0.0)
 
     def _checked(self, theta: npt.ArrayLike) -> Float:
         point = np.asarray(theta, float)
@@ -478,6 +521,10 @@ class Problem:
             "unit_time": self.compiled.units["time"],
             "data_hash": self.tables.hash,
         }
+
+
+def _lost(evaluation: Evaluation) -> npt.NDArray[np.bool_]:
+    return np.array([bool(failure) for failure in evaluation.failures])
 
 
 def _without(slopes: Float, solved: Float) -> Float:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..simulator.errors import InputError
 from ..simulator.expressions import array_function, derivative, is_zero, names_in, parse
-from .noise import Misfit, is_logarithmic, log_likelihood, misfit
+from .noise import Misfit, information, is_logarithmic, log_likelihood, misfit
 from .tables import Table, Tables, split
 
 Float = npt.NDArray[np.float64]
@@ -241,15 +241,42 @@ class Observation:
         return values
 
     def as_residuals(self, misfit: Misfit) -> Float:
-        """Return residuals with half their squares the misfits: predicted - measured over sigma where quadratic."""
-        with np.errstate(all="ignore"):
-            return np.where(self.quadratic, misfit.deviation, np.copysign(np.sqrt(2 * misfit.value), misfit.deviation))
+        """Return residuals with half their squares the misfits: predicted - measured over sigma where quadratic.
 
-    def residual_slopes(self, misfit: Misfit) -> tuple[Float, Float]:
+        They have the sign of the deviation, but in censored rows one sign throughout: there they are nowhere 0.
+        """
+        side = np.where(self.censoring == "", misfit.deviation, np.where(self.censoring == "right", -1.0, 1.0))
+        with np.errstate(all="ignore"):
+            return np.where(self.quadratic, misfit.deviation, np.copysign(np.sqrt(2 * misfit.value), side))
+
+    def residual_slopes(self, misfit: Misfit, predicted: Float, sigma: Float) -> tuple[Float, Float]:
         """Return the derivatives of `as_residuals` to the predictions and to sigma, each (n_measurements,)."""
         residuals = self.as_residuals(misfit)
         size = np.copysign(np.maximum(np.abs(residuals), LEAST_RESIDUAL), residuals)
-        return misfit.by_predicted / size, misfit.by_sigma / size
+        straight = self.quadratic & (np.abs(residuals) < LEAST_RESIDUAL)
+        with np.errstate(all="ignore"):
+            exact = 1 / (sigma * np.where(self.logarithmic, predicted, 1.0))
+            return np.where(straight, exact, misfit.by_predicted / size), misfit.by_sigma / size
+
+    def information_roots(self, misfit: Misfit, predicted: Float, sigma: Float) -> Float:
+        """Return F (n_measurements, 2, 2) with F^T F the information on prediction and sigma; see `noise.information`.
+
+        Where no estimated parameter acts on sigma, what is said of sigma is left out.
+        """
+        found = np.zeros((len(self.sd), 2, 2))
+        for name in np.unique(self.distribution):
+            rows = self.distribution == name
+            found[rows] = information(
+                name, predicted[rows], self.measured[rows], sigma[rows], self.censoring[rows], self.upper[rows]
+            )
+        found[~self.sd_is_free, 1, :] = found[~self.sd_is_free, :, 1] = 0.0
+        values, vectors = np.linalg.eigh(np.where(np.isfinite(found), found, 0.0))
+        roots = (np.sqrt(np.maximum(values, 0.0))[..., None] * np.swapaxes(vectors, -1, -2))[:, ::-1]  # largest first
+        plain = self.censoring == ""
+        roots[plain] = np.sqrt(found[plain])
+        # the same number, but to the last digit that of the residual
+        roots[self.quadratic, 0, 0] = self.residual_slopes(misfit, predicted, sigma)[0][self.quadratic]
+        return roots
 
     def residuals(self, predicted: Float, sigma: Float) -> Float:
         """Return the residual of each row, (n_measurements,); NaN if undefined."""

@@ -108,8 +108,7 @@ def _draw(axis: Any, rows: pd.DataFrame) -> None:
     measured, x = rows["measured"].to_numpy(float), np.arange(len(rows), dtype=float)
     log = rows["noise"].str.startswith("log-").to_numpy()
     sd = rows["noise_sd"].to_numpy(float)
-    low = np.where(log, measured * (1 - np.exp(-np.where(log, sd, 0))), sd)
-    high = np.where(log, measured * (np.exp(np.where(log, sd, 0)) - 1), sd)
+    low, high = _noise_bars(measured, sd, log)
     if len(rows) and log.all():
         _logarithmic(axis)
     half = 0.3
@@ -354,14 +353,19 @@ def _measurements(problem: Problem) -> pd.DataFrame:
     )
 
 
+def _noise_bars(measured: Any, sd: Any, log: Any) -> tuple[Any, Any]:
+    """Return how far one sigma of the noise reaches below and above what was measured."""
+    decay = np.where(log, sd, 0.0)
+    return np.where(log, measured * (1 - np.exp(-decay)), sd), np.where(log, measured * (np.exp(decay) - 1), sd)
+
+
 def _draw_data_bands(axis: Any, rows: pd.DataFrame, found: Any) -> None:
     x, measured = np.arange(len(rows)), rows["measured"].to_numpy(float)
     for ends, alpha, words in (((0, 4), 0.25, "9 of 10 members"), ((1, 3), 0.5, "half of the members")):
         axis.vlines(x, found[ends[0]], found[ends[1]], color=FITTED, lw=9, alpha=alpha, label=words)
     axis.hlines(found[2], x - 0.3, x + 0.3, color=FITTED, lw=2, label="median")
     sd, log = rows["noise_sd"].to_numpy(float), (rows["noise"] == "log-normal").to_numpy()
-    low = np.where(log, measured * (1 - np.exp(-sd)), sd)
-    high = np.where(log, measured * (np.exp(sd) - 1), sd)
+    low, high = _noise_bars(measured, sd, log)
     for held_out in (False, True):
         chosen = (rows["role"] == "validation").to_numpy() == held_out
         if chosen.any():
@@ -381,18 +385,7 @@ def plot_waterfall(fit: Fit, axis: Any = None) -> Any:
     """Draw the loss at which every start ended, lowest first, as its excess over the best.
 
     A flat beginning (a plateau) says that several starts found the same optimum; a slope from the first point on, that
-    more starts may find a better one.
-
-    Parameters
-    ----------
-    fit
-        What `fit` returned.
-    axis
-        Where to draw; a new figure if None.
-
-    Returns
-    -------
-    Axes
+    more starts may find a better one. Returns `axis`, or that of a new figure if it is None.
     """
     axis = _single(axis, 5.2, 3.6)
     table = fit.starts.sort_values(["failed", "loss", "start"], ignore_index=True)
@@ -432,18 +425,8 @@ def plot_parameters(fit: Fit, axis: Any = None) -> Any:
     """Draw where the best starts ended, each parameter from its lower to its upper bound on the search scale.
 
     The grey bar is the prior within two standard deviations, the tick the nominal value. Lines that part tell of
-    parameters that the data leave open, or of more than one optimum.
-
-    Parameters
-    ----------
-    fit
-        What `fit` returned.
-    axis
-        Where to draw; a new figure if None.
-
-    Returns
-    -------
-    Axes
+    parameters that the data leave open, or of more than one optimum. Returns `axis`, or that of a new figure if it is
+    None.
     """
     table = fit.parameters
     axis = _single(axis, 6.4, 1.6 + 0.28 * len(table))

@@ -21,7 +21,8 @@ import numpy.typing as npt
 from ..simulator.ensemble import simulate
 from ..simulator.errors import InputError, unknown_name
 from ..simulator.expressions import array_function, names_in, parse
-from ..simulator.protocol import Conditions, Segment
+from ..simulator.protocol import Conditions, Segment, check_protocol, segment_amounts, segment_parameters
+from ..simulator.quantiles import weighted_quantiles
 from ..simulator.report import write_whole
 from ..simulator.status import Status
 from .tables import is_number
@@ -168,6 +169,10 @@ class Ensemble:
             raise unknown_name("parameter of the ensemble", name, self.names)
         return self.values[:, self.names.index(name)]
 
+    def members(self) -> list[dict[str, float]]:
+        """Return each member as parameter -> value."""
+        return [dict(zip(self.names, map(float, row), strict=True)) for row in self.values]
+
     @property
     def effective_size(self) -> float:
         """Number of equally weighted members that would say as much: 1 / sum of squared weights."""
@@ -236,7 +241,8 @@ class Ensemble:
         compiled
             The model that the ensemble belongs to.
         conditions
-            Any conditions of that model, with their protocol; a member is laid over each of its stretches.
+            Any conditions of that model, with their protocol; a member is laid over each of its stretches. Amounts of
+            species that a segment sets are the same for all members.
         times : (n_times,)
             Model times.
         readouts
@@ -261,11 +267,16 @@ class Ensemble:
         InputError
             For another model, with both hashes, and for anything wrong with conditions, times, readouts or formulas.
         """
-        self._require_model(compiled)
+        self.require_model(compiled)
         if overrides is not None and formulas is not None:
             raise InputError("both formulas and overrides were given; give one")
         each = self._formulas_of(conditions, formulas)
-        stretches = [conditions.parameters, *(_during(compiled, conditions, s) for s in conditions.protocol)]
+        check_protocol(compiled, conditions)
+        everywhere = range(len(conditions))
+        stretches = [
+            segment_parameters(compiled, conditions.parameters, segment, everywhere)
+            for segment in (None, *conditions.protocol)
+        ]
         if overrides is None:
             laid = [self._runs(compiled, parameters, each) for parameters in stretches]
         else:
@@ -274,12 +285,14 @@ class Ensemble:
         for p, parameters in zip(laid, stretches, strict=True):  # they run as if untouched, and are taken out below
             p[lost] = np.tile(parameters, (len(self), 1))[lost]
         base, *during = laid
-        protocol = [
-            Segment(
-                s.start, s.end, {compiled.parameters[j]: p[:, j] for j in np.flatnonzero(np.any(p != base, axis=0))}
-            )
-            for s, p in zip(conditions.protocol, during, strict=True)
-        ]
+        protocol = []
+        for s, p in zip(conditions.protocol, during, strict=True):
+            changes = {compiled.parameters[j]: p[:, j] for j in np.flatnonzero(np.any(p != base, axis=0))}
+            amounts = {
+                compiled.species[i]: np.tile(np.broadcast_to(amount, len(conditions)), len(self))
+                for i, amount in segment_amounts(compiled, s, everywhere).items()
+            }
+            protocol.append(Segment(s.start, s.end, changes | amounts))
         names = [f"member {i}, {name}" for i, name in itertools.product(range(len(self)), conditions.names)]
         result = simulate(compiled, times, Conditions(tuple(names), base, tuple(protocol)), observables=readouts,
                           options=options, threads=threads, progress=progress)  # fmt: skip
@@ -302,14 +315,14 @@ class Ensemble:
                     overrides: Overrides) -> list[Float]:  # fmt: skip
         """Return per stretch the parameters of all runs, (n_members * n_conditions, n_parameters), member by member."""
         laid = [np.tile(parameters, (len(self), 1)) for parameters in stretches]
-        members = [dict(zip(self.names, map(float, row), strict=True)) for row in self.values]
-        for run, (member, condition) in enumerate(itertools.product(members, conditions)):
+        for run, (member, condition) in enumerate(itertools.product(self.members(), conditions)):
             for name, value in overrides(member, condition).items():
                 for p in laid:
                     p[run, compiled.parameter_index(name)] = value
         return laid
 
-    def _require_model(self, compiled: CompiledModel) -> None:
+    def require_model(self, compiled: CompiledModel) -> None:
+        """Raise InputError, with both hashes, unless the ensemble belongs to this model."""
         known = self.provenance.get("model_hash", compiled.hash)
         if known != compiled.hash:
             raise InputError(
@@ -368,7 +381,7 @@ class Ensemble:
         """
         import xarray as xr
 
-        self._require_model(problem.compiled)
+        self.require_model(problem.compiled)
         for name in problem.names:
             if name not in self.names:
                 raise unknown_name("parameter of the ensemble", name, self.names)
@@ -459,46 +472,24 @@ def bands(predictions: xr.Dataset, quantiles: Sequence[float] = QUANTILES) -> xr
     """
     import xarray as xr
 
-    q = np.atleast_1d(np.asarray(quantiles, float))
-    if q.ndim != 1 or not len(q) or not np.all((q >= 0) & (q <= 1)):
-        raise InputError(f"quantiles are {quantiles!r}, expected numbers from 0 to 1")
-    value, weight = predictions["value"], predictions["weight"].to_numpy()
+    value = predictions["value"]
     dims = tuple(dim for dim in value.dims if dim != "member")
     numbers = value.transpose("member", *dims).to_numpy()
-    there = ~np.isnan(numbers)
-    weights = np.where(there, weight.reshape(-1, *[1] * len(dims)), 0.0)
-    left = weights.sum(axis=0)
-    order = np.argsort(numbers, axis=0, kind="stable")  # NaN last
-    ranked = np.take_along_axis(numbers, order, axis=0)
-    with np.errstate(invalid="ignore"):
-        reached = np.cumsum(np.take_along_axis(weights, order, axis=0), axis=0) / left
-    found = np.stack(
-        [
-            # rounding of the sum must not pass over the member that reaches q
-            np.take_along_axis(ranked, np.argmax(reached >= min(each, 1.0) - 1e-12, axis=0)[None], axis=0)[0]
-            for each in q
-        ]
-    )
-    found = np.where(left > 0, found, np.nan)
+    found, left = weighted_quantiles(numbers, predictions["weight"].to_numpy(), quantiles)
     return xr.Dataset(
         {"value": (("quantile", *dims), found), "left": (dims, left)},
-        coords={"quantile": q, **{name: predictions[name] for name in dims if name in predictions.coords}},
+        coords={
+            "quantile": np.atleast_1d(np.asarray(quantiles, float)),
+            **{name: predictions[name] for name in dims if name in predictions.coords},
+        },
         attrs=dict(predictions.attrs),
     )
-
-
-def _during(compiled: CompiledModel, conditions: Conditions, segment: Segment) -> Float:
-    """Return the parameters (n_conditions, n_parameters) that hold during a segment."""
-    p = conditions.parameters.copy()
-    for name, value in segment.set.items():
-        p[:, compiled.parameter_index(name)] = value
-    return p
 
 
 def _overlays(problem: Problem, names: Sequence[str]) -> tuple[dict[str, Overlay], tuple[str, ...]]:
     """Return what each experiment makes of the parameters, and which are the model's own in all of them."""
     conditions, experiments = problem.tables.conditions.frame, problem.tables.experiments.frame
-    place = set(problem.compiled.parameters)
+    place, species = set(problem.compiled.parameters), set(problem.compiled.species)
     own = [name for name in names if name in place]
     overlays, settled_in = {}, []
     for experiment in problem.experiments.names:
@@ -510,7 +501,7 @@ def _overlays(problem: Problem, names: Sequence[str]) -> tuple[dict[str, Overlay
         period = problem.experiments.last_period(experiment)
         formulas = {name: name for name in own if name not in period.settled}
         formulas |= {target: text for target, text in cells.items() if target in place and not is_number(text)}
-        named = {target: cells[target] for target in sorted(cells, key=str.casefold) if target not in place}
+        named = {target: cells[target] for target in sorted(cells, key=str.casefold) if target not in place | species}
         overlays[experiment] = Overlay(named, formulas, period.resolved)
         settled_in.append(period.settled)
     direct = tuple(name for name in own if not any(name in settled for settled in settled_in))

@@ -27,6 +27,8 @@ import numpy.typing as npt
 from ..simulator.errors import InputError, unknown_name
 from ..simulator.progress import progress_bar
 from ..simulator.report import write_whole
+from .checkpoint import beside_tables
+from .minimise import tolerance_of_squares
 from .result import NEAR_BOUND, spread
 
 if TYPE_CHECKING:
@@ -201,8 +203,9 @@ def profile_likelihood(
     kinds = [LIKELIHOOD, POSTERIOR] if prior is None else [POSTERIOR if prior else LIKELIHOOD]
     if not problem.n_priors:
         kinds = [LIKELIHOOD]
-    identity = {**problem.provenance(), "level": level, "tolerance": tolerance, "max_points": max_points}
-    book = _Book(None if checkpoint is None else Path(checkpoint), identity)
+    settings = {**beside_tables(problem), "level": level, "tolerance": tolerance, "max_points": max_points}
+    identity = {**problem.provenance(), **settings}
+    book = _Book(None if checkpoint is None else Path(checkpoint), identity, ("model_hash", "data_hash", *settings))
     if resume:
         book.read()
     stopped = False
@@ -309,7 +312,7 @@ class PartialLoss:
     tolerance: float
 
     def _kept(self, rows: Float) -> Float:
-        """Return the rows of residuals, of which those of the priors follow those of the data, that count."""
+        """Return those rows of residuals or of information that count: the data come first, then the priors."""
         n_data, n_priors = self.problem.n_data, self.problem.n_priors
         return rows if self.prior else np.delete(rows, np.s_[n_data : n_data + n_priors], axis=0)
 
@@ -322,6 +325,10 @@ class PartialLoss:
     def jacobian(self, theta: Float, columns: npt.NDArray[np.intp]) -> Float:
         """Return the derivatives (n_residuals, n_columns) of the residuals that count."""
         return self._kept(self.problem.jacobian(theta, columns=columns))
+
+    def spread(self, theta: Float) -> Float:
+        """Return the standard deviations (n_free,) under the linearised model, on the search scale."""
+        return spread(self._kept(self.problem.information_rows(theta)))
 
     def minimum(self, start: Float, free: npt.NDArray[np.intp], added: Float | float = 0.0) -> _Point:
         """Return the best point with the parameters numbered `free` fitted within their bounds, the others as given.
@@ -350,12 +357,10 @@ class PartialLoss:
 
         lower, upper = self.problem.lower[free], self.problem.upper[free]
         margin = 1e-9 * (upper - lower)
-        # the residuals of estimated sigmas hold a constant that dwarfs the loss
-        relative = self.tolerance * (1e-3 if self.problem.n_spreads else 1.0)
         least_squares(
             residuals, np.clip(start[free], lower + margin, upper - margin), bounds=(lower, upper), method="trf",
             jac=lambda part: self.jacobian(whole(part), free), x_scale="jac", max_nfev=100,
-            ftol=relative, xtol=self.tolerance, gtol=self.tolerance,
+            ftol=tolerance_of_squares(self.problem, self.tolerance), xtol=self.tolerance, gtol=self.tolerance,
         )  # fmt: skip
         assert best is not None
         return best
@@ -396,8 +401,7 @@ def _profile(
     """Return one profile; raises _DeeperError where it meets a better optimum, unless this is the last attempt."""
     k = partly.problem.names.index(name)
     sides = []
-    jacobian = partly.jacobian(optimum.theta, np.arange(partly.problem.n_free))
-    sd = float(spread(jacobian)[k])
+    sd = float(partly.spread(optimum.theta)[k])
     for direction in (-1, 1):
         points, end, x = _side(partly, k, optimum, direction, threshold, sd, max_points)
         lowest = min(points, key=lambda point: point.loss)
@@ -581,10 +585,10 @@ def _at_bound(problem: Problem, k: int, x: float) -> bool:
 
 
 class _Book:
-    """Optima and finished profiles, kept in a file where there is one."""
+    """Optima and finished profiles, kept in a file where there is one; one that agrees in `decisive` can be read."""
 
-    def __init__(self, path: Path | None, identity: Mapping[str, Any]) -> None:
-        self.path, self.identity = path, dict(identity)
+    def __init__(self, path: Path | None, identity: Mapping[str, Any], decisive: Sequence[str]) -> None:
+        self.path, self.identity, self._decisive = path, dict(identity), tuple(decisive)
         self.optima: dict[str, Float] = {}
         self.profiles: dict[tuple[str, str], Profile] = {}
 
@@ -611,7 +615,7 @@ class _Book:
             raise InputError(f"{self.path} is no checkpoint of profiles ({error}); remove it to begin anew") from None
         if schema != SCHEMA:
             raise InputError(f"{self.path} has the format {schema!r}, this version reads {SCHEMA!r}; begin anew")
-        for what in ("model_hash", "data_hash", "level", "tolerance", "max_points"):
+        for what in self._decisive:
             if theirs.get(what) != self.identity[what]:
                 raise InputError(
                     f"{self.path} was made with {what} {theirs.get(what)}, now it is {self.identity[what]}; go on with "

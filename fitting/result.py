@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 import time as wall
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .tables import split
+from ..simulator.report import write_whole
+from .tables import rows_beside, split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,12 +42,12 @@ class Fit:
         search, `prior` in words, `prior_centre` (its most probable value), `prior_sd` and `fit_sd` on the search scale
         (decades where it is log10), `determined_by` (`data`, `both`, `prior`; from the ratio of these two; `solved
         for`), `source`, `note`.
-        `fit_sd` is that of the linearised model at the optimum under the assumed noise: local, and too small if the
-        model is wrong.
+        `fit_sd` is that of the linearised model at the optimum under the assumed noise (see `Problem.information`):
+        local, and too small if the model is wrong.
     fitted
         One row per fit measurement: `observable`, `experiment`, `panel`, `label`, `time`, `measured`, `at_nominal`,
-        `fitted`, `fold` (fitted / measured), `floor` (all readouts at 0), `noise_sd`, `noise`, `residual`,
-        `failure`, `source`.
+        `fitted`, `fold` (fitted / measured; where censored, over the limit that it is beyond, else 1), `floor` (all
+        readouts at 0), `noise_sd`, `noise`, `censoring`, `upper`, `residual`, `failure`, `source`.
     validation
         One row per validation measurement, none of which entered the fit: as `fitted`, with `predicted` for `fitted`
         and the null models `copy_of_first` (the measured value of the first experiment in `singleAgents`) and
@@ -133,26 +133,34 @@ class Fit:
         """Return the typical factor, exp(root mean square of ln fold), between numbers and measurements.
 
         Keys: `fitted`, `at_nominal`, and for validation rows `predicted`, `copy_of_first`, `best_single_agent`.
+        Rows without a positive fold have no say; `without_fold` counts them. A censored row has the fold 1 where the
+        number lies within its limits.
         """
-        folds = {
-            "at_nominal": self.fitted["at_nominal"] / self.fitted["measured"],
-            "fitted": self.fitted["fold"],
-        }
-        for name in ("predicted", "copy_of_first", "best_single_agent"):
-            if len(self.validation):
-                folds[name] = self.validation[name] / self.validation["measured"]
-        return {name: _typical(fold.to_numpy(float)) for name, fold in folds.items()}
+        return {name: _typical(fold) for name, fold in self._folds().items()}
+
+    def without_fold(self) -> dict[str, int]:
+        """Return the number of rows that have no say in each of `typical_fold`: no number, or not a positive fold."""
+        return {name: int(np.count_nonzero(~(fold > 0))) for name, fold in self._folds().items()}
+
+    def _folds(self) -> dict[str, Float]:
+        found = {name: folds(self.fitted, name) for name in ("at_nominal", "fitted")}
+        if len(self.validation):
+            nulls = ("predicted", "copy_of_first", "best_single_agent")
+            found |= {name: folds(self.validation, name) for name in nulls}
+        return found
 
     def report(self) -> str:
         """Return the fit in words and numbers: what was fitted, what is prior, and how it did on what was held out."""
-        typical = self.typical_fold()
+        typical, lost = self.typical_fold(), self.without_fold()
+        left_out = {name: f" (without {n} rows of no positive fold)" if n else "" for name, n in lost.items()}
         failed = f"; simulations failed at {self.n_failures} points" if self.n_failures else ""
         lines = [
             f"{self.n_data} measurements, {self.n_free} estimated parameters, {self.n_priors} priors"
             f" ({self.message}, {self.seconds:.0f} s{failed})",
             f"loss {self.loss_nominal:.4g} with the model nominal (offset and scale fitted), {self.loss:.4g} fitted"
             f" (chi2 of the data {self.chi2_data:.3g}, of the priors {self.chi2_priors:.3g})",
-            f"typical factor between fitted and measured: {typical['at_nominal']:.2f} -> {typical['fitted']:.2f}",
+            f"typical factor between fitted and measured: {typical['at_nominal']:.2f}{left_out['at_nominal']} -> "
+            f"{typical['fitted']:.2f}{left_out['fitted']}",
             "",
             _shown(
                 self.parameters,
@@ -181,8 +189,15 @@ class Fit:
                         "failure",
                     ],
                 ),
-                f"typical factor: model {typical['predicted']:.2f}, copy of the first single agent "
-                f"{typical['copy_of_first']:.2f}, best single agent {typical['best_single_agent']:.2f}",
+                "typical factor: "
+                + ", ".join(
+                    f"{words} {typical[name]:.2f}{left_out[name]}"
+                    for name, words in (
+                        ("predicted", "model"),
+                        ("copy_of_first", "copy of the first single agent"),
+                        ("best_single_agent", "best single agent"),
+                    )
+                ),
             ]
         if self.notes:
             lines += ["", "notes:", *(f"* {subject}: {note}" for subject, note in self.notes)]
@@ -228,7 +243,10 @@ class Fit:
             for name in ("parameters", "fitted", "validation")
         }
         texts["starts.tsv"] = self.starts_frame().to_csv(sep="\t", index=False)
-        return [_write(folder / name, text) for name, text in texts.items()]
+        return [
+            write_whole(folder / name, partial(Path.write_text, data=text, encoding="utf-8"))
+            for name, text in texts.items()
+        ]
 
 
 _PLAIN = (
@@ -247,12 +265,11 @@ def assemble(problem: Problem, theta: Float, *, starts: Sequence[Mapping[str, An
     from .minimise import observation_fitted
 
     nominal, best = problem.evaluate_many([observation_fitted(problem, problem.nominal), theta], validation=True)
-    jacobian = problem.jacobian(theta)
     data = best.residuals[: problem.n_data]
     failed = any(best.failures[row] for row in problem.fit_rows)
     message = f"{message}; simulations fail at this point, do not use it" if failed else message
     return Fit(
-        parameters=_with_solved(problem, _parameter_table(problem, theta, jacobian), best.inner),
+        parameters=_with_solved(problem, _parameter_table(problem, theta), best.inner),
         fitted=_measurement_table(problem, problem.fit_rows, nominal, best),
         validation=_validation_table(problem, nominal, best),
         starts=pd.DataFrame(starts),
@@ -275,12 +292,12 @@ def assemble(problem: Problem, theta: Float, *, starts: Sequence[Mapping[str, An
     )
 
 
-def spread(jacobian: Float) -> Float:
+def spread(rows: Float) -> Float:
     """Return the standard deviation of each parameter under the linearised model, (n_free,); inf where undetermined.
 
-    It is the square root of the diagonal of (J^T J)^-1 for a Jacobian (n_residuals, n_free) of weighted residuals.
+    It is the square root of the diagonal of (R^T R)^-1 for rows R (n_rows, n_free) of `Problem.information_rows`.
     """
-    _, singular, vt = np.linalg.svd(jacobian, full_matrices=True)
+    _, singular, vt = np.linalg.svd(rows, full_matrices=True)
     weights = np.zeros(vt.shape[0])
     weights[: len(singular)] = singular
     seen = weights > 1e-12 * max(float(weights.max(initial=0.0)), 1e-300)
@@ -289,7 +306,7 @@ def spread(jacobian: Float) -> Float:
     return np.where((vt[~seen] ** 2).sum(axis=0) > 1e-8, np.inf, np.sqrt(variance))
 
 
-def _parameter_table(problem: Problem, theta: Float, jacobian: Float) -> pd.DataFrame:
+def _parameter_table(problem: Problem, theta: Float) -> pd.DataFrame:
     import pandas as pd
 
     scaling = problem.scaling
@@ -297,7 +314,7 @@ def _parameter_table(problem: Problem, theta: Float, jacobian: Float) -> pd.Data
     width = problem.upper - problem.lower
     at_lower = theta - problem.lower < NEAR_BOUND * width
     at_upper = problem.upper - theta < NEAR_BOUND * width
-    fit_sd, prior_sd = spread(jacobian), scaling.prior_spread()
+    fit_sd, prior_sd = spread(problem.information_rows(theta)), scaling.prior_spread()
     ratio = fit_sd / prior_sd
     determined = np.select(
         [np.isnan(prior_sd), ratio < DATA_BELOW, ratio > PRIOR_ABOVE], ["data", "data", "prior"], "both"
@@ -327,17 +344,22 @@ def _with_solved(problem: Problem, table: pd.DataFrame, solved: Mapping[str, flo
     """Return the parameters with those that were solved for instead of searched."""
     import pandas as pd
 
-    if not solved:
+    if problem.inner is None:
         return table
+    inside = problem.inner.inside(solved)
     known = problem.tables.parameters.frame.set_index("parameterId").loc[list(solved)]
+    values = np.array(list(solved.values()))
+    lower, upper = (known[column].to_numpy(float) for column in ("lowerBound", "upperBound"))
     rows = pd.DataFrame(
         {
             "parameter": list(solved),
-            "value": list(solved.values()),
+            "value": values,
             "nominal": known["nominalValue"].to_numpy(float),
-            "lower": known["lowerBound"].to_numpy(float),
-            "upper": known["upperBound"].to_numpy(float),
-            "at_bound": "",
+            "lower": lower,
+            "upper": upper,
+            "at_bound": np.where(
+                np.isin(list(solved), inside), "", np.where(values - lower < upper - values, "lower", "upper")
+            ),
             "scale": known["parameterScale"].to_numpy(),
             "prior": "uniform within bounds",
             "prior_sd": math.nan,
@@ -360,8 +382,7 @@ def _measurement_table(
     names = problem.tables.observables.frame.set_index("observableId")
     experiments = list(measurements["experimentId"])
     observables = list(measurements["observableId"])
-    measured, fitted = problem.measured[rows], best.predicted[rows]
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "observable": [names["observableName"][o] or o for o in observables],
             "unit": [names["unit"][o] for o in observables],
@@ -369,42 +390,59 @@ def _measurement_table(
             "panel": [described["panel"][e] for e in experiments],
             "label": [described["label"][e] or e for e in experiments],
             "time": measurements["time"].to_numpy(),
-            "measured": measured,
+            "measured": problem.measured[rows],
             "at_nominal": nominal.predicted[rows],
-            "fitted": fitted,
-            "fold": fitted / measured,
+            "fitted": best.predicted[rows],
+            "fold": math.nan,
             "floor": problem.at_zero_readout(best.theta)[rows],
             "noise_sd": best.sigma[rows],
             "noise": problem.observation.distribution[rows],
+            "censoring": problem.observation.censoring[rows],
+            "upper": problem.observation.upper[rows],
             "residual": problem.observation.residuals(best.predicted, best.sigma)[rows],
             "failure": [best.failures[row] for row in rows],
             "source": measurements["source"].to_numpy(),
         }
     )
+    table["fold"] = folds(table, "fitted")
+    return table
 
 
 def _validation_table(problem: Problem, nominal: Evaluation, best: Evaluation) -> pd.DataFrame:
     """Return the validation rows with the null models beside the prediction."""
     table = _measurement_table(problem, problem.validation_rows, nominal, best).rename(columns={"fitted": "predicted"})
     copies, lowest = [], []
-    all_rows = problem.tables.measurements.frame
+    agents = problem.tables.measurements.frame["singleAgents"]
     for row in problem.validation_rows:
-        here = all_rows.iloc[row]
-        alike = all_rows[(all_rows["observableId"] == here["observableId"]) & (all_rows["time"] == here["time"])]
         singles = [
-            alike.loc[alike["experimentId"] == name, "measurement"].mean() for name in split(here["singleAgents"])
+            problem.measured[there].mean() if len(there) else math.nan
+            for there in (rows_beside(problem.tables, int(row), name) for name in split(agents[row]))
         ]
         copies.append(singles[0] if singles else math.nan)
         lowest.append(np.nanmin(singles) if singles and not np.all(np.isnan(singles)) else math.nan)
     for name, values in (("copy_of_first", copies), ("best_single_agent", lowest)):
         table[name] = np.array(values, float)
-        table[f"fold_{name}"] = table[name] / table["measured"]
+        table[f"fold_{name}"] = folds(table, name)
     return table
 
 
-def _typical(fold: Float) -> float:
+def folds(table: pd.DataFrame, column: str) -> Float:
+    """Return a column over the measured values, (n_rows,); of a censored row over the limit that it is beyond, else 1.
+
+    `table` has the columns `measured`, `censoring` and `upper`.
+    """
+    value, measured, upper = (table[name].to_numpy(float) for name in (column, "measured", "upper"))
+    kind = table["censoring"].to_numpy(str)
     with np.errstate(all="ignore"):
-        return float(np.exp(np.sqrt(np.mean(np.log(fold) ** 2))))
+        fold, above = value / measured, np.maximum(value / upper, 1.0)
+    below = np.minimum(fold, 1.0)
+    fold = np.where(kind == "left", np.maximum(fold, 1.0), np.where(kind == "right", below, fold))
+    return np.where(kind == "interval", below * above, fold)
+
+
+def _typical(fold: Float) -> float:
+    known = fold[fold > 0]
+    return float(np.exp(np.sqrt(np.mean(np.log(known) ** 2)))) if len(known) else math.nan
 
 
 def _shown(table: pd.DataFrame, columns: Sequence[str]) -> str:
@@ -416,19 +454,6 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a table for JSON: numbers that are not finite become null."""
     rows = table.to_dict(orient="records")
     return [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()} for row in rows]
-
-
-def _write(path: Path, text: str) -> Path:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
 
 
 def _now() -> str:

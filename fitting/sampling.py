@@ -4,7 +4,7 @@ Three ways. `sample_posterior` walks: the affine-invariant ensemble sampler of G
 `fit`), with moves by differential evolution (ter Braak 2006); it needs thousands of evaluations and assumes nothing.
 `refitted_posterior` fits anew to data and priors with noise of their own added; one fit per member, which is what a
 problem of many parameters can afford. `laplace_posterior` needs nothing but the optimum: draws from the normal
-distribution with the Gauss-Newton Hessian, weighted by how far off that is at each draw. All see the density over the
+distribution with the Fisher information, weighted by how far off that is at each draw. All see the density over the
 search scale, exp(-loss), within bounds.
 """
 
@@ -24,8 +24,10 @@ import numpy.typing as npt
 from ..simulator.errors import InputError
 from ..simulator.progress import progress_bar
 from ..simulator.report import write_whole
+from .checkpoint import beside_tables
 from .posterior import Ensemble
 from .profile import PartialLoss, starting_point
+from .result import NEAR_BOUND
 
 if TYPE_CHECKING:
     from .objective import Problem
@@ -104,11 +106,8 @@ def sample_posterior(
 
     Parameters
     ----------
-    problem
-        Data, experiments and parameters.
-    theta : (n_free,)
-        A point near the optimum, on the search scale (`Fit.theta`); the nominal point if None. It is improved first,
-        and the walkers start around it.
+    problem, theta
+        As in `profile_likelihood`; the walkers start around the improved point.
     members
         Draws to return, evenly spaced in the chain.
     walkers
@@ -153,8 +152,7 @@ def sample_posterior(
     if resume and checkpoint is None:
         raise InputError("resume needs the checkpoint file of the run to go on with; give checkpoint")
     start = starting_point(problem, theta)
-    identity = {"model_hash": problem.compiled.hash, "data_hash": problem.tables.hash, "seed": str(seed),
-                "walkers": str(walkers), "start": start.tobytes().hex()}  # fmt: skip
+    identity = _identity(problem, start, seed=seed, walkers=walkers)
     path = None if checkpoint is None else Path(checkpoint)
     random = np.random.RandomState(seed)  # emcee's kind of generator
     if resume and path is not None and path.exists():
@@ -253,6 +251,17 @@ def _read_walk(path: Path, identity: dict[str, str]) -> tuple[Float, Float, Any]
     return chain, losses, ("MT19937", keys, int(place[0]), int(place[1]), float(cached))
 
 
+def _identity(problem: Problem, start: Float, **settings: float) -> dict[str, str]:
+    """Return what a checkpoint of draws belongs to, by name."""
+    return {
+        "model_hash": problem.compiled.hash,
+        "data_hash": problem.tables.hash,
+        **beside_tables(problem),
+        **{name: str(value) for name, value in settings.items()},
+        "start": start.tobytes().hex(),
+    }
+
+
 def _write_arrays(path: Path, identity: dict[str, str], arrays: dict[str, Any]) -> None:
     """Write arrays and what they belong to, whole or not at all."""
     content: dict[str, Any] = {"schema": SCHEMA, **arrays, **identity}
@@ -302,10 +311,8 @@ def refitted_posterior(
 
     Parameters
     ----------
-    problem
-        Data, experiments and parameters.
-    theta : (n_free,)
-        A point near the optimum, on the search scale (`Fit.theta`); the nominal point if None. It is improved first.
+    problem, theta
+        As in `profile_likelihood`.
     members
         Number of fits.
     seed
@@ -317,7 +324,7 @@ def refitted_posterior(
     resume
         Take the members in `checkpoint`, and fit those that are missing.
     progress
-        Show a bar on standard error.
+        As in `sample_posterior`.
 
     Returns
     -------
@@ -328,15 +335,18 @@ def refitted_posterior(
     Raises
     ------
     InputError
-        For settings out of range, where no member is left, or for a checkpoint of something else.
+        For settings out of range, where no member is left, or for a checkpoint of something else; for censored rows,
+        noise other than normal or log-normal, and sigmas that are estimated.
 
     Notes
     -----
     Residuals r(theta) + e with e standard normal are minimised (randomised maximum likelihood: Oliver, He and Reynolds
     1996; Bardsley et al. 2014). These are draws from the posterior where predictions are linear in theta and noise and
-    priors normal; elsewhere they are an approximation without weights. Each fit starts from a draw of the normal
-    approximation, so that what neither data nor priors see keeps its spread.
+    priors normal; elsewhere they are an approximation without weights. At the bound of a uniform prior members pile up,
+    whereas the posterior ends there. Each fit starts from a draw of the normal approximation, so that what neither data
+    nor priors see keeps its spread.
     """
+    _require_quadratic(problem)
     if members < 1:
         raise InputError(f"members is {members}, expected at least 1")
     if not 0 < tolerance < 1:
@@ -345,8 +355,7 @@ def refitted_posterior(
         raise InputError("resume needs the checkpoint file of the run to go on with; give checkpoint")
     start = starting_point(problem, theta)
     path = None if checkpoint is None else Path(checkpoint)
-    identity = {"model_hash": problem.compiled.hash, "data_hash": problem.tables.hash, "seed": str(seed),
-                "tolerance": str(tolerance), "start": start.tobytes().hex()}  # fmt: skip
+    identity = _identity(problem, start, seed=seed, tolerance=tolerance)
     points = np.empty((0, problem.n_free))
     losses = np.empty(0)
     if resume and path is not None and path.exists():
@@ -377,11 +386,36 @@ def refitted_posterior(
             raise KeyboardInterrupt
         raise InputError("simulations fail at all members; give a theta at which they do not")
     told = f"{len(good)} fits to data and priors with noise added, {np.count_nonzero(~good)} left out because runs fail"
-    told += "; exact only where predictions are linear in the parameters"
+    told += f"; exact only where predictions are linear in the parameters{_piled_up(problem, points[:members][good])}"
     return Ensemble.from_points(
         problem, points[:members][good], method="refit", seed=seed, tolerance=tolerance,
         diagnostics=f"stopped by the user; {told}" if stopped else told, loss=losses[:members][good].tolist(),
     )  # fmt: skip
+
+
+def _require_quadratic(problem: Problem) -> None:
+    rows = problem.fit_rows
+    for n, words in (
+        (np.count_nonzero(~problem.observation.quadratic[rows]), "are censored or have noise that is not normal"),
+        (problem.n_spreads, "have a sigma that is estimated"),
+    ):
+        if n:
+            raise InputError(
+                f"{n} of {len(rows)} measurements {words}, to which refitting adds no noise that would be right; "
+                "use sample_posterior, or laplace_posterior"
+            )
+
+
+def _piled_up(problem: Problem, points: Float) -> str:
+    """Return how many members lie at the bound of a uniform prior, and of which parameters, in words."""
+    width = problem.upper - problem.lower
+    near = np.minimum(points - problem.lower, problem.upper - points) < NEAR_BOUND * width
+    near &= np.isnan(problem.scaling.prior_spread())
+    if not near.any():
+        return ""
+    each = ", ".join(f"{name} in {n}" for name, n in zip(problem.names, near.sum(axis=0), strict=True) if n)
+    n = f"{np.count_nonzero(near.any(axis=1))} of {len(points)}"
+    return f"; {n} members lie at the bound of a uniform prior ({each}), more than the posterior has there"
 
 
 # ---- the normal approximation -----------------------------------------------------------------------------------
@@ -394,16 +428,14 @@ def laplace_posterior(
 
     Parameters
     ----------
-    problem
-        Data, experiments and parameters.
-    theta : (n_free,)
-        The optimum on the search scale (`Fit.theta`), or a point near it; the nominal point if None.
+    problem, theta
+        As in `profile_likelihood`.
     members
         Number of draws.
     seed
         Of the draws.
     optimum
-        True if `theta` is the optimum already; else the loss is minimised first.
+        True if `theta` is the optimum already, and not to be improved.
 
     Returns
     -------
@@ -418,7 +450,7 @@ def laplace_posterior(
 
     Notes
     -----
-    The covariance is (J^T J + D)^-1, with J the Jacobian of the residuals and D the inverse variances of uniform
+    The covariance is (I + D)^-1, with I that of `Problem.information` and D the inverse variances of uniform
     distributions between the bounds, which keep directions finite that nothing determines. Limits: one optimum; what
     is bent or has heavier tails than a normal distribution is reached by few draws with large weights, and what no
     draw reaches is not missed by the effective size.
@@ -459,7 +491,6 @@ def _optimum(problem: Problem, start: Float) -> Float:
 
 def normal_root(problem: Problem, theta: Float) -> Float:
     """Return R (n_free, n_free) with R R^T the covariance of the normal approximation at `theta`."""
-    jacobian = problem.jacobian(theta)
-    hessian = jacobian.T @ jacobian + np.diag(12.0 / (problem.upper - problem.lower) ** 2)
+    hessian = problem.information(theta) + np.diag(12.0 / (problem.upper - problem.lower) ** 2)
     values, vectors = np.linalg.eigh(hessian)
     return vectors / np.sqrt(np.maximum(values, 1e-12 * values.max()))

@@ -7,6 +7,7 @@ import sys
 import time as wall
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -94,7 +95,7 @@ def fit(
     kept = None
     if checkpoint is not None:
         drawn = {"seed": seed, "sampling": sampling, **({} if sampling == "sobol" else {"starts": starts})}
-        kept = Checkpoint(checkpoint, identity(problem, settings, **drawn), resume=resume)
+        kept = Checkpoint(checkpoint, identity(problem, **asdict(settings), **drawn), resume=resume)
     known = kept.read() if kept is not None else {}
     tries = [known.get(each.index, each) for each in tries]
     if resume:

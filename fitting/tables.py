@@ -376,6 +376,29 @@ def replace_names(formula: str, by: Mapping[str, str]) -> str:
     return re.sub(r"(?<![\w.])[A-Za-z_]\w*", lambda found: f"({by[found[0]]})" if found[0] in by else found[0], formula)
 
 
+def rows_beside(tables: Tables, row: int, experiment: str) -> npt.NDArray[np.intp]:
+    """Return the measurement rows of `experiment` that show at the same time what `row` shows.
+
+    They are those of the same observable or, if there are none, of other fillings of its placeholders.
+    """
+    frame = tables.measurements.frame
+    here = frame.iloc[row]
+    at = ((frame["experimentId"] == experiment) & (frame["time"] == here["time"])).to_numpy()
+    same = at & (frame["observableId"] == here["observableId"]).to_numpy()
+    if not same.any():
+        unfilled = _unfilled(tables)
+        same = at & (frame["observableId"].map(unfilled) == unfilled[here["observableId"]]).to_numpy()
+    return np.flatnonzero(same)
+
+
+def _unfilled(tables: Tables) -> dict[str, str]:
+    """Return observable -> the one whose placeholders it fills in, or itself; see `_fill_in`."""
+    table = tables.observables.frame
+    placeholders = dict(zip(table["observableId"], table["observablePlaceholders"], strict=True))
+    of = {name: re.sub(r"__\d+$", "", name) for name in placeholders}
+    return {name: base if placeholders.get(base) and placeholders[name] else name for name, base in of.items()}
+
+
 def is_number(text: str) -> bool:
     """Tell whether a cell is a finite number."""
     try:

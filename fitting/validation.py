@@ -2,23 +2,30 @@
 
 Each group is taken from the fit, the rest fitted again from the optimum, and the rows that were taken out predicted:
 the median and the 90 % interval of what a measurement would show (parameters from the normal approximation at the new
-optimum, noise of the row added). Beside them stand null models: the measured value of another experiment.
+optimum, noise of the row added). Beside them stand null models, which take measured values of other experiments.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..simulator.errors import InputError, unknown_name
 from ..simulator.progress import progress_bar
+from ..simulator.report import write_whole
+from .checkpoint import differences, identity
+from .minimise import ended, tolerance_of_squares
 from .noise import is_logarithmic
 from .sampling import normal_root
+from .tables import rows_beside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
 
 Float = npt.NDArray[np.float64]
 
+SCHEMA = "residuum-left-out-1"
 INTERVAL = (0.05, 0.95)
 N_DRAWS = 200
 
@@ -42,8 +50,9 @@ class Group:
     experiments
         Their experiments.
     nulls
-        Name of a null model -> experiment of the group -> the experiments whose measured values it takes: one is
-        copied; of three, the first two multiply over the third (Bliss: both single agents, and the control).
+        Name of a null model -> experiment of the group -> the experiments whose measured values it takes. One is
+        copied. Of two the lower counts (the better single agent, where agents inhibit). Of three, the first two
+        multiply over the third (Bliss: both single agents, and the control).
     """
 
     name: str
@@ -83,6 +92,8 @@ def leave_out(
     *,
     seed: int = 0,
     max_evaluations: int = 30,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Return the rows of each group beside what a fit to the others predicts.
@@ -97,6 +108,10 @@ def leave_out(
         Of the draws.
     max_evaluations
         Limit of steps of each fit.
+    checkpoint
+        File that keeps each finished group.
+    resume
+        Take from `checkpoint` what is done; it must be of the same problem, optimum, seed and limit.
     progress
         Show a bar.
 
@@ -105,32 +120,63 @@ def leave_out(
     DataFrame
         `left_out`, `observable`, `experiment`, `time`, `measured`, `predicted` (median), `lower`, `upper`, `covered`
         (measured within), `fold` (predicted over measured), `failed` (share of draws without a prediction: intervals
-        are of the others), and `<null>`, `fold_<null>` for each null model.
+        are of the others), `ended` (`converged`, or the limit at which the fit ended), and `<null>`, `fold_<null>` for
+        each null model. Bliss stands there twice: of raw values and, as `<null> above the floor`, of what is above that
+        which the assay shows at read-outs of 0, according to the same fit. A null model is NaN where there is no
+        measured value at that time.
 
     Raises
     ------
     InputError
-        Without a group; for noise other than normal or log-normal, and for censored rows.
+        Without a group; for noise other than normal or log-normal, and for censored rows; for a null model of no or
+        more than three experiments; for a checkpoint of something else, or one that is there without `resume`.
     UnknownNameError
         For an experiment that the problem does not have.
+    KeyboardInterrupt
+        After Ctrl-C; the finished groups are in `checkpoint`.
     """
     import pandas as pd
 
     if not groups:
         raise InputError("no group was given; name at least one to leave out")
+    if resume and checkpoint is None:
+        raise InputError("resume needs the checkpoint file of the run to go on with; give checkpoint")
+    _check_nulls(problem, groups)
     if not problem.observation.quadratic.all():
         raise InputError("leave_out knows normal and log-normal noise without censoring; a row has other noise")
+    start = np.asarray(theta, float)
+    optimum = hashlib.sha256(start.tobytes()).hexdigest()[:16]
+    run = identity(problem, optimum=optimum, seed=seed, max_evaluations=max_evaluations)
+    kept = _Kept(checkpoint, run, resume=resume)
     parts = []
     with progress_bar(len(groups), "left out", shown=progress) as advance:
         for done, group in enumerate(groups, start=1):
-            parts.append(_predicted(without(problem, group.experiments), np.asarray(theta, float), group, seed,
-                                    max_evaluations))  # fmt: skip
+            rows = kept.get(group)
+            if rows is None:
+                rows = _predicted(without(problem, group.experiments), start, group, seed, max_evaluations)
+                kept.add(group, rows)
+            parts.append(rows)
             advance(done)
     return pd.concat(parts, ignore_index=True)
 
 
+def _check_nulls(problem: Problem, groups: Collection[Group]) -> None:
+    known = problem.experiments.names
+    for group in groups:
+        for null, taken in group.nulls.items():
+            for of in taken.values():
+                if not 1 <= len(of) <= 3:
+                    raise InputError(
+                        f"the null model {null!r} of {group.name!r} takes {len(of)} experiments; give one to copy, two "
+                        "of which the lower counts, or three for Bliss"
+                    )
+                for name in of:
+                    if name not in known:
+                        raise unknown_name("experiment", name, known)
+
+
 def left_out_summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return, per group, rows, share covered, median fold error of the model and of each null model.
+    """Return, per group, rows, share covered, how the fit ended, median fold error of the model and each null model.
 
     A fold error is exp(|ln(predicted / measured)|): 1 is exact, whichever side it lies on.
     """
@@ -143,6 +189,7 @@ def left_out_summary(rows: pd.DataFrame) -> pd.DataFrame:
             "left_out": name,
             "rows": len(part),
             "covered": float(part["covered"].mean()),
+            "ended": part["ended"].iloc[0],
             "fold_model": _fold_error(part["fold"]),
         }
         table.append(line | {column: _fold_error(part[column]) for column in nulls})
@@ -162,8 +209,9 @@ def _predicted(problem: Problem, theta: Float, group: Group, seed: int, max_eval
     margin = 1e-9 * (problem.upper - problem.lower)
     bounds = (problem.lower, problem.upper)
     start = np.clip(theta, problem.lower + margin, problem.upper - margin)
-    best = least_squares(problem.residuals, start, jac=problem.jacobian, bounds=bounds, x_scale="jac", ftol=1e-4,
-                         xtol=1e-5, max_nfev=max_evaluations).x  # fmt: skip
+    found = least_squares(problem.residuals, start, jac=problem.jacobian, bounds=bounds, x_scale="jac",
+                          ftol=tolerance_of_squares(problem, 1e-4), xtol=1e-5, max_nfev=max_evaluations)  # fmt: skip
+    best = found.x
     generator = np.random.default_rng(seed)
     evaluations = problem.evaluate_many(list(normal_draws(problem, best, N_DRAWS, generator)), validation=True)
     predicted = np.array([e.predicted for e in evaluations])
@@ -189,12 +237,17 @@ def _predicted(problem: Problem, theta: Float, group: Group, seed: int, max_eval
             "covered": (lower <= measured) & (measured <= upper),
             "fold": median / measured,
             "failed": np.mean(~np.isfinite(predicted[:, rows]), axis=0),
+            "ended": ended(bool(found.status > 0), max_evaluations),
         }
     )
+    floor = problem.at_zero_readout(best)
     for null, taken in group.nulls.items():
-        value = [_null(frame, int(row), taken) for row in rows]
-        table[null] = np.array(value, float)
-        table[f"fold_{null}"] = table[null] / measured
+        values = {null: [_null(problem, int(row), taken) for row in rows]}
+        if any(len(of) == 3 for of in taken.values()):
+            values[f"{null} above the floor"] = [_null(problem, int(row), taken, floor) for row in rows]
+        for name, value in values.items():
+            table[name] = np.array(value, float)
+            table[f"fold_{name}"] = table[name] / measured
     return table
 
 
@@ -210,14 +263,70 @@ def _with_noise(problem: Problem, predicted: Float, sigma: Float, generator: np.
     return np.where(logarithmic, predicted * np.exp(np.where(logarithmic, noise, 0.0)), predicted + noise)
 
 
-def _null(frame: pd.DataFrame, row: int, taken: Mapping[str, tuple[str, ...]]) -> float:
-    """Return what a null model says of this row from the measured values of others; NaN where there are none."""
-    here = frame.iloc[row]
-    alike = frame[(frame["observableId"] == here["observableId"]) & (frame["time"] == here["time"])]
-    values = [
-        float(alike.loc[alike["experimentId"] == name, "measurement"].mean())
-        for name in taken.get(here["experimentId"], ())
-    ]
+def _null(problem: Problem, row: int, taken: Mapping[str, tuple[str, ...]], floor: Float | None = None) -> float:
+    """Return what a null model says of this row from the measured values of others; NaN where there are none.
+
+    With `floor` (n_measurements,), what the assay shows of nothing, it is told of what lies above; less than nothing
+    counts as nothing.
+    """
+    base = np.zeros(len(problem.measured)) if floor is None else floor
+    values = []
+    for name in taken.get(problem.tables.measurements.frame["experimentId"][row], ()):
+        there = rows_beside(problem.tables, row, name)
+        above = float(np.mean(problem.measured[there] - base[there])) if len(there) else math.nan
+        values.append(above if floor is None or math.isnan(above) else max(above, 0.0))
     if len(values) == 3:
-        return values[0] * values[1] / values[2]
-    return values[0] if values else float("nan")
+        first, second, control = values
+        values = [first * second / control if control else math.nan]
+    return float(base[row]) + float(np.min(values)) if values else math.nan
+
+
+# ---- the checkpoint ---------------------------------------------------------------------------------------------
+
+
+class _Kept:
+    """Finished groups, kept in a file where there is one."""
+
+    def __init__(self, path: str | Path | None, run: Mapping[str, Any], *, resume: bool) -> None:
+        self._path, self._run = None if path is None else Path(path), dict(run)
+        self._groups: dict[str, dict[str, list[Any]]] = {}
+        if self._path is not None and self._path.exists():
+            if not resume:
+                raise InputError(
+                    f"{self._path} holds groups of an earlier run; go on with it (resume), or choose another file"
+                )
+            self._groups = self._read(self._path)
+
+    def _read(self, path: Path) -> dict[str, dict[str, list[Any]]]:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            schema, run, groups = content["schema"], content["run"], dict(content["groups"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} is no checkpoint of groups left out ({error}); remove it to begin anew") from None
+        if schema != SCHEMA:
+            raise InputError(f"{path} has the format {schema!r}, this version reads {SCHEMA!r}; begin anew")
+        if different := differences(run, self._run):
+            raise InputError(
+                f"{path} holds groups of another run: {'; '.join(different)}. Go on with the same, or give another file"
+            )
+        return groups
+
+    def get(self, group: Group) -> pd.DataFrame | None:
+        """Return the rows of a finished group; None if it is not there."""
+        import pandas as pd
+
+        known = self._groups.get(_definition(group))
+        return None if known is None else pd.DataFrame(known)
+
+    def add(self, group: Group, rows: pd.DataFrame) -> None:
+        if self._path is None:
+            return
+        self._groups[_definition(group)] = {str(name): rows[name].tolist() for name in rows}
+        content = {"schema": SCHEMA, "run": self._run, "groups": self._groups}
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(self._path, lambda part: part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8"))
+
+
+def _definition(group: Group) -> str:
+    nulls = {null: {name: list(of) for name, of in taken.items()} for null, taken in group.nulls.items()}
+    return json.dumps([group.name, list(group.experiments), nulls])

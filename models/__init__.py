@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import behaviours, contexts, drugs, fitted, joint, observables, parameters, references, tables
+from . import behaviours, contexts, drugs, fitted, joint, observables, parameters, priors, references, tables, variation
 from .names import UnknownNameError
 from .network import network_path, network_source_hash
 
@@ -28,6 +28,8 @@ __all__ = [
     "network_source_hash",
     "observables",
     "parameters",
+    "priors",
+    "variation",
 ]
 
 

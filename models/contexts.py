@@ -20,6 +20,8 @@ from .tables import Quantity
 
 FILES = {"cell": "cells.tsv", "stroma": "stroma.tsv"}
 ON = "+"
+OFF = "off"
+"""In place of a stroma: the cell alone."""
 ALLELES = {"A": "allele_A", "B": "allele_B"}
 
 
@@ -74,6 +76,24 @@ def quantities(context: str) -> dict[str, Quantity]:
     for allele_slot, name in ALLELES.items():
         found |= alleles.quantities(of_cell[name].value, allele_slot)
     return found
+
+
+def moved(context: str, stroma: str) -> str:
+    """Return the context of the same cell on `stroma`, or alone if that is `"off"`.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such cell or stroma.
+
+    Examples
+    --------
+    >>> from residuum.models import contexts
+    >>> contexts.moved("blast-itd+erk-stroma", "off"), contexts.moved("blast-itd", "stat5-stroma")
+    ('blast-itd', 'blast-itd+stat5-stroma')
+    """
+    cell, _ = _parts(context)
+    return cell if checked("stroma", stroma, (OFF, *stromas())) == OFF else f"{cell}{ON}{stroma}"
 
 
 def allele_of(context: str, allele_slot: str) -> str:

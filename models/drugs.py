@@ -72,6 +72,16 @@ TARGETS = (*FLT3_TARGETS, *POCKET_TARGETS)
 EXPOSURE_FILE = "exposure.tsv"
 EXPOSURE_COLUMNS = ("drug", "quantity", "value", "unit", "source", "note")
 
+_RECEPTORS = ("TKI", "FGFR inhibitor", "CXCR4 antagonist")
+_TO_ERK = (_RECEPTORS, ("MEK inhibitor",))
+_TO_S6 = (_RECEPTORS, ("PI3K inhibitor",), ("MTORC1 inhibitor",))
+LINES = {
+    **dict.fromkeys(("pERK", "pCEBPA", "DUSP6", "SPRY"), _TO_ERK),
+    **dict.fromkeys(("pAKT", "pGSK3B"), _TO_S6[:2]),
+    **dict.fromkeys(("pS6K", "pS6"), _TO_S6),
+}
+"""Read-out -> steps in line on the way to it, each the classes of drugs that block it. Side branches are left out."""
+
 
 class DrugError(ValueError):
     """A drug table, or a question about a drug, that cannot be worked with; says where, why and what to do."""
@@ -237,6 +247,26 @@ def exposure(drug: str) -> Exposure:
         If there is no such drug.
     """
     return _exposures().get(checked("drug", drug, names()), Exposure(drug))
+
+
+def in_one_line(drugs: Iterable[str]) -> tuple[str, ...] | None:
+    """Return the read-outs on the way to which the drugs block more than one step; None if a drug's class is unknown.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such drug.
+
+    Examples
+    --------
+    >>> from residuum.models import drugs
+    >>> drugs.in_one_line(["gilteritinib", "rapamycin"])
+    ('pS6K', 'pS6')
+    """
+    classes = {exposure(drug).drug_class for drug in drugs}
+    if None in classes:
+        return None
+    return tuple(readout for readout, steps in LINES.items() if sum(not classes.isdisjoint(step) for step in steps) > 1)
 
 
 def free_concentration(drug: str, total_nM: float) -> float:

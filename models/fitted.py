@@ -30,7 +30,10 @@ def overrides(values: Mapping[str, float], context: str, given: Sequence[str] = 
     """
     rows = {row.name: row for row in parameters.table()}
     found = {name: value for name, value in values.items() if name in rows and not rows[name].set_by_context}
-    return found | _inputs(values, context) | _weights(values, context) | _shifted(values, context, given)
+    found |= _inputs(values, context) | _weights(values, context)
+    for slot, drug in enumerate(given, start=1):
+        found |= shifted(values, context, slot, drug)
+    return found
 
 
 def _inputs(values: Mapping[str, float], context: str) -> dict[str, float]:
@@ -55,17 +58,21 @@ def _weights(values: Mapping[str, float], context: str) -> dict[str, float]:
     }
 
 
-def _shifted(values: Mapping[str, float], context: str, given: Sequence[str]) -> dict[str, float]:
+def shifted(values: Mapping[str, float], context: str, slot: int, drug: str) -> dict[str, float]:
+    """Return parameter of the model -> value, of the dissociation constants that `values` shift of a drug in a slot.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such context, slot or drug.
+    """
     found = {}
-    for slot, drug in enumerate(given, start=1):
-        unshifted = drugs.slot_overrides(slot, drug, context)
-        for parameter, target in drugs.kd_parameters(slot, drug, context).items():
-            names = [f"shift_{drug}_{target}"]
-            if any(
-                f"_FLT3{s}_" in parameter and contexts.allele_of(context, s) == TKD for s in parameters.ALLELE_SLOTS
-            ):
-                names.insert(0, f"shift_{drug}_{target}_TKD")
-            known = [name for name in (name.replace("-", "_").replace(".", "_") for name in names) if name in values]
-            if known:
-                found[parameter] = unshifted[parameter] * values[known[0]]
+    unshifted = drugs.slot_overrides(slot, drug, context)
+    for parameter, target in drugs.kd_parameters(slot, drug, context).items():
+        names = [f"shift_{drug}_{target}"]
+        if any(f"_FLT3{s}_" in parameter and contexts.allele_of(context, s) == TKD for s in parameters.ALLELE_SLOTS):
+            names.insert(0, f"shift_{drug}_{target}_TKD")
+        known = [name for name in (name.replace("-", "_").replace(".", "_") for name in names) if name in values]
+        if known:
+            found[parameter] = unshifted[parameter] * values[known[0]]
     return found

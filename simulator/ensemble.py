@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ def simulate(
     sensitivities: Sequence[str] | Directions = (),
     options: SolverOptions | None = None,
     threads: int | None = None,
-    progress: bool = False,
+    progress: bool | Callable[[int], None] = False,
 ) -> Result:
     """Integrate every condition and return the observables at `times`.
 
@@ -61,7 +62,7 @@ def simulate(
     threads
         Number of threads; all cores available to the process if None.
     progress
-        Show a bar with rate and remaining time on standard error.
+        Show a bar with rate and remaining time on standard error; or a function that is told how many runs are done.
 
     Returns
     -------
@@ -134,7 +135,7 @@ def available_threads() -> int:
 
 def _run(compiled: CompiledModel, conditions: Conditions, times: Float, intervals: Sequence[Interval],
          observables: Sequence[str] | None, sensitivities: Sequence[str] | Directions, options: SolverOptions,
-         threads: int | None, progress: bool, label: str) -> Result:  # fmt: skip
+         threads: int | None, progress: bool | Callable[[int], None], label: str) -> Result:  # fmt: skip
     if threads is not None and threads < 1:
         raise InputError(f"threads is {threads}, expected at least 1")
     check_protocol(compiled, conditions)
@@ -168,7 +169,7 @@ def _run(compiled: CompiledModel, conditions: Conditions, times: Float, interval
             "ask for fewer sensitivities, observables or times",
         )
     batch.prepare()
-    with progress_bar(n, label, shown=progress) as advance:
+    with nullcontext(progress) if callable(progress) else progress_bar(n, label, shown=progress) as advance:
         batch.run(min(threads or available_threads(), max(n, 1)), advance)
     return batch.result()
 

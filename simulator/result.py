@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -82,18 +82,7 @@ class Result:
 
     def summary(self) -> str:
         """Return how many runs finished and, for the others, why not."""
-        n = len(self.conditions)
-        left = np.isin(self.status, (Status.STOPPED, Status.PENDING))
-        failed = np.flatnonzero(~self.ok & ~left)
-        if left.any():
-            n_done = n - int(np.count_nonzero(left))
-            return f"stopped: {n_done} of {n} runs done, {len(failed)} of them failed"
-        if not len(failed):
-            return f"{n} runs, 0 failed"
-        kinds = Counter(Status(int(s)).name.lower().replace("_", " ") for s in self.status[failed])
-        counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-        i = int(failed[0])
-        return f"{n} runs, {len(failed)} failed ({counted}); first: {self.conditions[i]}: {self.message(i)}"
+        return count_in_words(self.status, lambda i: f"{self.conditions[i]}: {self.message(i)}")
 
     def __repr__(self) -> str:
         return f"<Result {self.summary()}; {len(self.times)} times, {len(self.observables)} observables>"
@@ -138,3 +127,17 @@ class Result:
                 "status": np.repeat([Status(int(s)).name for s in self.status], n_times * n_observables),
             }
         )
+
+
+def count_in_words(status: npt.NDArray[np.int64], words: Callable[[int], str]) -> str:
+    """Return how many of the runs (n_runs,) finished and, for the others, why not; `words` tells of one of them."""
+    n = len(status)
+    left = np.isin(status, (Status.STOPPED, Status.PENDING))
+    failed = np.flatnonzero((status != Status.OK) & ~left)
+    if left.any():
+        return f"stopped: {n - int(np.count_nonzero(left))} of {n} runs done, {len(failed)} of them failed"
+    if not len(failed):
+        return f"{n} runs, 0 failed"
+    kinds = Counter(Status(int(s)).name.lower().replace("_", " ") for s in status[failed])
+    counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    return f"{n} runs, {len(failed)} failed ({counted}); first: {words(int(failed[0]))}"

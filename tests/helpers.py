@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from residuum.doses import dose_matrix
+from residuum.doses import DoseMatrix, dose_matrix
 from residuum.fitting import Problem, read_problem
 from residuum.simulator import CompiledModel, SolverOptions, compile_model, parse_net
 
 if TYPE_CHECKING:
     import pandas as pd
-    import xarray as xr
 
 Float = npt.NDArray[np.float64]
 
@@ -96,7 +96,7 @@ def two_independent_drugs() -> CompiledModel:
     )  # fmt: skip
 
 
-def small_matrix(**changes: Any) -> xr.Dataset:
+def small_matrix(**changes: Any) -> DoseMatrix:
     arguments: dict[str, Any] = {
         "drugs": {"d1": GRID, "d2": GRID},
         "contexts": {"slow": {"kd": 0.5}, "fast": {"kd": 2.0}},
@@ -213,3 +213,21 @@ def _switch() -> CompiledModel:
 def _turnover() -> CompiledModel:
     """As `saturating`, from an amount A0."""
     return net("ks 0.2; vmax 1; km 0.5; A0 1", "A() A0", "0 1 ks; 1 0 loss", "A_total 1", "loss() vmax/(km+A_total)")
+
+
+# ---- the command line -------------------------------------------------------------------------------------------
+
+
+def command(*words: str) -> int:
+    """Run the command line in this process; return its exit code."""
+    from residuum.commands import main
+
+    before = sys.argv
+    sys.argv = ["residuum", *words]
+    try:
+        main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    finally:
+        sys.argv = before
+    return 0

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import numpy as np
 import pytest
-import xarray as xr
+from helpers import recovery_problem
 
 import residuum
+from residuum.doses import DoseMatrix
+from residuum.simulator import Conditions, Segment
 
 CONTEXTS = ["blast-itd", "blast-itd+erk-stroma", "blast-wt", "blast-wt+erk-stroma"]
 
 
 @pytest.fixture(scope="module")
-def matrix() -> xr.Dataset:
+def matrix() -> DoseMatrix:
     drugs = {"gilteritinib": [0, 1, 100], "trametinib": [0, 30]}
     return residuum.dose_matrix(
         residuum.aml_model(), drugs, CONTEXTS, ["pERK", "pSTAT5", "pFLT3", "survival_score"], [7200.0, 86_400.0]
-    ).isel(member=0)
+    )
 
 
-def left(matrix: xr.Dataset, context: str, readout: str, gilteritinib: float, trametinib: float) -> np.ndarray:
+def left(matrix: DoseMatrix, context: str, readout: str, gilteritinib: float, trametinib: float) -> np.ndarray:
     """Return the residuals at 2 h and 24 h."""
     place = {"context": context, "readout": readout, "gilteritinib": gilteritinib, "trametinib": trametinib}
-    return matrix.residual.sel(place).values
+    return matrix.residual().isel(member=0).sel(place).values
 
 
-def test_every_run_finishes(matrix: xr.Dataset) -> None:
-    assert matrix.attrs["n_failed"] == 0 and np.isfinite(matrix.residual).all()
+def test_every_run_finishes(matrix: DoseMatrix) -> None:
+    assert matrix.dataset.attrs["n_failed"] == 0 and np.isfinite(matrix.residual()).all()
 
 
-def test_off_stroma_the_flt3_inhibitor_alone_takes_pERK_of_itd_cells_and_some_returns(matrix: xr.Dataset) -> None:
+def test_off_stroma_the_flt3_inhibitor_alone_takes_pERK_of_itd_cells_and_some_returns(matrix: DoseMatrix) -> None:
     """Within a day pERK rebounds with pFLT3 and pSTAT5 still low, and a MEK inhibitor prevents it (Bruner et al. 2017).
 
     The size is not readable there: a fall to 0.35 or less, 1.5-fold or more of that at 24 h, 0.3 or less of the others.
@@ -43,7 +48,7 @@ def test_off_stroma_the_flt3_inhibitor_alone_takes_pERK_of_itd_cells_and_some_re
 
 @pytest.mark.parametrize("cell", ["blast-itd", "blast-wt"])
 def test_on_stroma_pERK_stays_while_pFLT3_is_inhibited_until_a_mek_inhibitor_is_added(
-    matrix: xr.Dataset, cell: str
+    matrix: DoseMatrix, cell: str
 ) -> None:
     """Directions of Yang et al. 2014: nine tenths of pFLT3 gone, half of pERK kept; then a tenth, a blot's floor."""
     stroma = f"{cell}+erk-stroma"
@@ -53,13 +58,13 @@ def test_on_stroma_pERK_stays_while_pFLT3_is_inhibited_until_a_mek_inhibitor_is_
     assert np.all(left(matrix, stroma, "pERK", 100, 30) <= 0.1)
 
 
-def test_the_mek_inhibitor_leaves_pSTAT5(matrix: xr.Dataset) -> None:
+def test_the_mek_inhibitor_leaves_pSTAT5(matrix: DoseMatrix) -> None:
     """U0126 leaves 0.5-1.05 of pSTAT5 (Latini, Venafra et al. 2024)."""
     for context in CONTEXTS:
         assert np.all(np.abs(left(matrix, context, "pSTAT5", 0, 30) - 0.775) <= 0.275)
 
 
-def test_gilteritinib_inhibits_pFLT3_of_itd_by_half_near_its_published_ic50(matrix: xr.Dataset) -> None:
+def test_gilteritinib_inhibits_pFLT3_of_itd_by_half_near_its_published_ic50(matrix: DoseMatrix) -> None:
     """0.7-1.8 nM (Lee et al. 2017), to which its affinity was set: at 1 nM between 0.35 and 0.65 is left."""
     assert 0.35 < left(matrix, "blast-itd", "pFLT3", 1, 0)[0] < 0.65
 
@@ -77,7 +82,7 @@ def test_only_midostaurin_reaches_the_fgf_receptor() -> None:
     remaining = {}
     for drug in ("midostaurin", "quizartinib"):
         m = residuum.dose_matrix(residuum.aml_model(), {drug: [1000.0]}, ["blast-itd+erk-stroma"], ["pERK"], [7200.0])
-        remaining[drug] = m.residual.item()
+        remaining[drug] = m.residual().item()
     assert remaining["midostaurin"] < remaining["quizartinib"] - 0.1
 
 
@@ -144,3 +149,52 @@ def test_names_of_the_shipped_model_mean_nothing_to_another() -> None:
 
     with pytest.raises(residuum.InputError, match="belong to the shipped model"):
         residuum.dose_matrix(decay(), {"gilteritinib": [0, 1]}, ["blast-itd"], ["A"], [1.0])
+
+
+def test_a_matrix_of_an_ensemble_is_what_its_members_predict() -> None:
+    all_members, drugs = residuum.aml_ensemble(), {"gilteritinib": 100.0}
+    few = dataclasses.replace(all_members, values=all_members.values[:3], weights=all_members.weights[:3])
+    contexts, times, readouts = ["blast-itd", "blast-wt+erk-stroma"], [7200.0], ["pERK"]
+    m = residuum.dose_matrix(
+        residuum.aml_model(), {drug: [0.0, dose] for drug, dose in drugs.items()}, contexts, readouts, times,
+        ensemble=few,
+    )  # fmt: skip
+    predicted = residuum.aml_predictions(few, contexts, drugs, times, readouts)
+    np.testing.assert_allclose(m.dataset.value.sel(drugs).values, predicted["value"].values, rtol=1e-12)
+    np.testing.assert_allclose(m.dataset.weight, few.weights, rtol=1e-12)
+    assert m.members == few.members()
+
+
+def test_a_matrix_of_an_own_model_takes_what_an_ensemble_makes_of_it() -> None:
+    problem, theta = recovery_problem("switch")
+    ensemble = residuum.Ensemble.from_points(problem, [theta, theta + 0.1])
+    m = residuum.dose_matrix(
+        problem.compiled, {"dose": [0.0, 5.0]}, {"own": {}, "weak": {"kr": 1.0}}, ["pX"], [20.0], ensemble=ensemble
+    )
+    own = Conditions.from_rows(problem.compiled, {"c": {"dose": 5.0}}, [Segment(-math.inf, 0.0, {"dose": 0.0})])
+    predicted = ensemble.predict(problem.compiled, own, [20.0], ["pX"])["value"]
+    np.testing.assert_allclose(m.dataset.value.sel(dose=5.0, context="own").squeeze(), predicted.squeeze(), rtol=1e-12)
+
+
+def test_every_treated_row_is_left_out_with_its_inhibitor_and_with_its_line() -> None:
+    table = residuum.aml_problem().tables.measurements.frame
+    fitted = set(table.loc[table["role"] == "fit", "experimentId"])
+    groups = {group.name: set(group.experiments) for group in residuum.aml_left_out()}
+    lines = {"line JMD", "line TKD", "line MV4-11", "line MOLM-13", "FLT3 wild type with FL"}
+    combination = {"midostaurin + U0126"}
+    assert groups["midostaurin + U0126"] == set(table["experimentId"]) - fitted
+    treated = {name for name in fitted if not name.endswith(("_untreated", "_igf1"))} | {
+        name for name in fitted if name.count("_") == 2 and name.endswith("_igf1")
+    }
+    by_inhibitor = [groups[name] for name in groups.keys() - lines - combination]
+    assert sorted(name for part in by_inhibitor for name in part) == sorted(treated)
+    # cells with SCF see one inhibitor only: without crenolanib is without that line
+    assert treated - set().union(*(groups[name] for name in lines)) == groups["crenolanib"]
+
+
+def test_null_models_take_rows_that_are_there_and_not_their_own() -> None:
+    there = set(residuum.aml_problem().tables.measurements.frame["experimentId"])
+    for group in residuum.aml_left_out():
+        for name, taken in group.nulls.items():
+            for experiment in set(taken) & set(group.experiments):
+                assert set(taken[experiment]) <= there - set(group.experiments), (group.name, name)

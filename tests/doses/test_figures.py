@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import xarray as xr
 from helpers import GRID, decay
 from helpers import small_matrix as matrix
 
-from residuum.doses import DoseAxis, bliss_excess, figures, hsa_excess
+from residuum.doses import DoseAxis, DoseMatrix, figures
 from residuum.simulator import Conditions, InputError, Status, plots, simulate
 from residuum.simulator.report import Section, write_report
 
@@ -31,18 +30,18 @@ def test_a_matrix_figure_names_drugs_units_contexts_and_readout(tmp_path: Path) 
 
 def test_contours_say_where_a_level_is_never_reached() -> None:
     m = matrix(drugs=DRUGS)
-    m.residual.loc[{"context": "slow"}] = 0.9
+    m.dataset["value"].loc[{"context": "slow"}] = 0.9 * m.dataset["control"].sel(context="slow")
     figure = figures.contour_figure(m, "P", level=0.25, time=100.0)
     assert "slow (never reached)" in texts(figure) and "fast (never" not in texts(figure)
 
 
-def without(reason: str) -> xr.Dataset:
+def without(reason: str) -> DoseMatrix:
     """Return a matrix in which the context `slow` has no numbers: its runs failed, or its control is zero."""
     m = matrix(drugs=DRUGS)
-    m.residual.loc[{"context": "slow"}] = np.nan
+    m.dataset["value" if reason == "failed" else "control"].loc[{"context": "slow"}] = np.nan
     if reason == "failed":
-        m.status.loc[{"context": "slow"}] = int(Status.NOT_FINITE)
-        m.attrs["n_failed"] = 9
+        m.dataset["status"].loc[{"context": "slow"}] = int(Status.NOT_FINITE)
+        m.dataset.attrs["n_failed"] = 9
     return m
 
 
@@ -54,20 +53,23 @@ def test_failed_runs_and_missing_controls_are_told_apart() -> None:
     assert "no control signal (hatched)" in words and "failed" not in words
     for figure in (figures.bars_figure, figures.dose_response_figure):
         for m, said, other in ((failed, "failed", "no control"), (silent, "no control signal", "failed")):
-            drawn = texts(figure(m if figure is figures.bars_figure else m.isel(beta=[0]), ["P"]))
+            drawn = texts(figure(m if figure is figures.bars_figure else DoseMatrix(m.dataset.isel(beta=[0])), ["P"]))
             assert said in drawn and other not in drawn
 
 
 def test_synergy_and_bars_are_drawn_for_every_context_and_name_the_time() -> None:
     m = matrix(drugs=DRUGS)
-    synergy, bars = figures.synergy_figure([bliss_excess(m), hsa_excess(m)], "P"), figures.bars_figure(m, ["P", "one"])
+    synergy, bars = (
+        figures.synergy_figure([m.synergy("bliss"), m.synergy("hsa")], "P"),
+        figures.bars_figure(m, ["P", "one"]),
+    )
     assert "Bliss excess, slow" in texts(synergy) and "alpha 3 nM + beta 3 nM" in texts(bars)
     assert all("after 100" in texts(figure) for figure in (synergy, bars))
 
 
 def test_each_synergy_model_has_its_own_scale() -> None:
     m = matrix(drugs=DRUGS)  # independent actions: no Bliss excess, but an HSA excess
-    figure = figures.synergy_figure([bliss_excess(m), hsa_excess(m)], "P")
+    figure = figures.synergy_figure([m.synergy("bliss"), m.synergy("hsa")], "P")
     limits = {mesh.get_clim() for ax in figure.axes for mesh in ax.collections if ax.get_title()}
     assert len(limits) == 2
 
@@ -99,9 +101,9 @@ def test_nothing_is_cut_off_with_one_readout(kind: str, n_contexts: int) -> None
     from matplotlib.legend import Legend
 
     m = matrix(drugs=DRUGS, contexts={f"cell {i}": {"kd": 0.5} for i in range(n_contexts)})
-    m.attrs["n_failed"] = 3
+    m.dataset.attrs["n_failed"] = 3
     if kind == "curves":
-        drawn = figures.dose_response_figure(m.isel(beta=[0]), ["P"])
+        drawn = figures.dose_response_figure(DoseMatrix(m.dataset.isel(beta=[0])), ["P"])
     else:
         drawn = figures.bars_figure(m, ["P"]) if kind == "arms" else figures.matrix_figure(m, "P")
     drawn.draw_without_rendering()
@@ -112,7 +114,7 @@ def test_nothing_is_cut_off_with_one_readout(kind: str, n_contexts: int) -> None
 
 def test_a_scale_that_exceeds_the_control_says_so() -> None:
     m = matrix(drugs=DRUGS)
-    m.residual[:] *= 3.4
+    m.dataset["value"][:] *= 3.4
     figure = figures.matrix_figure(m, "P")
     assert "up to 3.4 times the control" in texts(figure) and figure.axes[0].collections[0].get_clim() == (0, 3.4)
     assert figures.matrix_figure(matrix(drugs=DRUGS), "P").axes[0].collections[0].get_clim() == (0, 1)
@@ -143,20 +145,6 @@ def test_one_drug_gives_a_curve_with_the_dose_that_leaves_half() -> None:
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["0", "0.25", "0.5", "2", "4"]
     with pytest.raises(InputError, match="one drug with several doses"):
         figures.dose_response_figure(matrix(drugs=DRUGS), ["P"])
-
-
-@pytest.mark.parametrize(
-    ("left", "words"),
-    [
-        ([1, 0.9, 0.8], "above 10 nM"),
-        ([1, 0.4, 0.1], "below 1 nM"),
-        ([1, 0.5, 0.1], "1 nM"),
-        ([1, 0.75, 0.25], "3.16 nM"),
-        ([1, np.nan, 0.25], "not known"),
-    ],
-)
-def test_the_dose_that_leaves_half_in_words(left: list[float], words: str) -> None:
-    assert figures.half_dose([0, 1, 10], left, "nM") == words
 
 
 def test_hours_are_shown_for_long_courses_and_expressions_have_no_unit() -> None:
@@ -195,7 +183,7 @@ def test_a_heat_map_needs_two_drugs() -> None:
 def test_a_report_is_one_file_that_needs_nothing_else(tmp_path: Path) -> None:
     m = matrix(drugs=DRUGS)
     picture = plots.save(figures.matrix_figure(m, "P"), tmp_path / "m.png")
-    table = m.residual.sel(readout="P", time=1.0).isel(member=0).to_dataframe().reset_index()[["context", "residual"]]
+    table = m.residual().sel(readout="P", time=1.0).isel(member=0).to_dataframe().reset_index()[["context", "residual"]]
     table.loc[0, "residual"] = np.nan
     page = write_report(
         tmp_path / "r.html", "A <title>", [Section("One", ["<b>text</b>"], [("P", picture)], [("t", table)])]

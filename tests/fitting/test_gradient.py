@@ -170,6 +170,22 @@ def test_a_check_finds_a_wrong_gradient(frames: Any, make: Callable, monkeypatch
     assert table["kd"].startswith("differs by") and table["gain_a"] == "agrees"
 
 
+@pytest.mark.parametrize(("distribution", "sd"), [("log-normal", 0.1), ("student-t", 10.0)])
+def test_a_check_steps_across_the_limits_of_censored_rows(
+    frames: Any, make: Callable, distribution: str, sd: float
+) -> None:
+    frames["observables"]["noiseDistribution"] = distribution
+    frames["parameters"].loc[5, "nominalValue"] = sd
+    rows, there = frames["measurements"], make(frames).evaluate(make(frames).nominal).predicted
+    rows["censoring"], rows["measurementUpper"] = "", ""
+    for row, word in ((2, "left"), (4, "right"), (5, "interval"), (11, "interval")):
+        rows.loc[row, "censoring"] = word
+        rows.loc[row, "measurement"] = there[row] * (0.9 if row == 11 else 1.0)
+        rows.loc[row, "measurementUpper"] = {5: str(there[row] + 1), 11: str(there[row])}.get(row, "")
+    table = make(frames).check(points=0).query("about == 'gradient'")
+    assert set(table["verdict"]) == {"agrees"}
+
+
 # ---- where the solver has no derivative, and the problem that ships ----------------------------------------------
 
 PULSED = """

@@ -71,6 +71,17 @@ def test_a_bound_is_kept_and_the_rest_is_best_beside_it(noisy: Any, make: Callab
     assert evaluation.loss == pytest.approx(loss, rel=1e-9)
 
 
+@pytest.mark.parametrize(("end", "bounds"), [("lower", [20.0, 100.0]), ("upper", [0.01, 1.0])])
+def test_a_fit_names_the_bound_at_which_a_value_was_solved_for(
+    noisy: Any, make: Callable, end: str, bounds: list[float]
+) -> None:
+    from residuum.fitting import fit
+
+    noisy["parameters"].loc[0, ["lowerBound", "upperBound", "nominalValue"]] = [*bounds, bounds[0]]  # 3 is true
+    table = fit(make(noisy, inner=True), progress=False).parameters.set_index("parameter")["at_bound"]
+    assert table["offset"] == end and table["scale"] == "" and table["sd"] == ""
+
+
 @pytest.mark.parametrize("bounded", [False, True])
 def test_the_gradient_is_that_with_the_solved_held(noisy: Any, make: Callable, bounded: bool) -> None:
     if bounded:

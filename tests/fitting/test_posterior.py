@@ -56,6 +56,20 @@ def test_a_condition_that_was_never_fitted_has_its_closed_form(prior: Ensemble, 
     assert done["value"].to_numpy().ravel() == pytest.approx(expected, rel=1e-6)
 
 
+def test_a_species_that_a_segment_sets_is_set_for_every_member(prior: Ensemble, model: CompiledModel) -> None:
+    rows = {"bare": {"dose": 2.0}, "primed": {"dose": 2.0}}
+    amounts = np.array([5.0, 60.0])
+    protocol = [Segment(-np.inf, 0.0, {"kf": 0.0}), Segment(0.0, 500.0, {"X(y~p)": amounts, "kr": 0.02})]
+    done = prior.predict(model, Conditions.from_rows(model, rows, protocol), [0.0, 33.0], ["pX"], options=TIGHT)
+    kf, kr = 0.02 / (1 + 2.0 / prior["kd"][:, None]), 0.02
+    end = (100 + amounts) * kf / (kf + kr)
+    expected = end + (amounts - end) * np.exp(-(kf + kr) * 33.0)
+    assert done["value"].to_numpy()[:, :, 1, 0] == pytest.approx(expected, rel=1e-6)
+    wrong = Conditions.from_rows(model, rows, [Segment(0.0, 1.0, {"X(y~p)": np.ones(3)})])
+    with pytest.raises(InputError, match=r"has shape \(3,\), expected one value or one per condition"):
+        prior.predict(model, wrong, [1.0])
+
+
 def test_what_all_experiments_share_holds_in_new_conditions(frames: Any, make: Callable, model: CompiledModel) -> None:
     frames["conditions"]["targetValue"] = frames["conditions"]["targetValue"].replace({"kf * gain_b": "kf * gain_a"})
     frames["parameters"] = frames["parameters"].drop(index=3).reset_index(drop=True)

@@ -196,6 +196,16 @@ def test_a_stopped_run_goes_on_where_it_stopped(
     assert done.table.equals(whole.table) and not done.stopped
 
 
+def test_a_checkpoint_under_other_options_or_of_other_parameters_is_refused(make: Callable, tmp_path: Path) -> None:
+    path, frames = tmp_path / "kept.json", linear_frames(DESIGN, MEASURED, sd=0.2, priors={0: (1.0, 0.1)})
+    profile_likelihood(make(frames), parameters=["x0"], checkpoint=path, progress=False)
+    looser = make(frames, options=SolverOptions(rtol=1e-6))
+    with pytest.raises(InputError, match=r"was made with solver .*rtol=1e-09.*, now it is .*rtol=1e-06"):
+        profile_likelihood(looser, checkpoint=path, resume=True, progress=False)
+    with pytest.raises(InputError, match="was made with parameters searched for x0, x1, x2, x3, now it is x0;"):
+        profile_likelihood(make(frames, inner=True), checkpoint=path, resume=True, progress=False)
+
+
 def test_a_checkpoint_of_other_data_is_refused(linear: Callable, make: Callable, tmp_path: Path) -> None:
     path = tmp_path / "kept.json"
     profile_likelihood(linear(), parameters=["x0"], checkpoint=path, progress=False)

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from residuum.fitting import Fit, fit
+from residuum.fitting.result import folds
 from residuum.simulator import InputError
 
 
@@ -38,6 +39,27 @@ def test_the_null_models_are_measured_values(done: Fit, frames: Any) -> None:
     assert row["predicted"] == pytest.approx(row["measured"], rel=0.02)
     folds = done.typical_fold()
     assert folds["predicted"] < 1.02 < folds["best_single_agent"] < folds["copy_of_first"]
+
+
+def test_rows_without_a_positive_fold_have_no_say_and_are_counted(done: Fit) -> None:
+    first = done.fitted.copy()
+    first.loc[0, "fitted"], first.loc[1, "fitted"] = -1.0, np.nan
+    changed = replace(done, fitted=first)
+    assert changed.without_fold()["fitted"] == 2 and changed.without_fold()["at_nominal"] == 0
+    others = np.log(first["fitted"][2:] / first["measured"][2:])
+    assert changed.typical_fold()["fitted"] == pytest.approx(np.exp(np.sqrt(np.mean(others**2))))
+    assert "(without 2 rows of no positive fold)" in changed.report() and "without" not in done.report()
+
+
+def test_a_censored_row_is_off_only_beyond_its_limits(done: Fit) -> None:
+    table = pd.DataFrame(
+        [("", 2.0, 4.0, np.nan, 2.0), ("left", 2.0, 4.0, np.nan, 2.0), ("left", 2.0, 1.0, np.nan, 1.0),
+         ("right", 2.0, 4.0, np.nan, 1.0), ("right", 2.0, 1.0, np.nan, 0.5), ("interval", 2.0, 3.0, 4.0, 1.0),
+         ("interval", 2.0, 1.0, 4.0, 0.5), ("interval", 2.0, 8.0, 4.0, 2.0)],
+        columns=["censoring", "measured", "fitted", "upper", "expected"],
+    )  # fmt: skip
+    assert list(folds(table, "fitted")) == list(table["expected"])
+    assert list(done.fitted["fold"]) == list(done.fitted["fitted"] / done.fitted["measured"])
 
 
 def test_the_tables_agree_with_the_counts(done: Fit) -> None:

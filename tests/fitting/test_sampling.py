@@ -98,8 +98,32 @@ def test_what_nothing_sees_keeps_its_spread(make: Callable) -> None:
 def test_refitted_members_lie_between_the_bounds(make: Callable) -> None:
     frames = linear_frames(DESIGN, MEASURED, sd=0.2)
     frames["parameters"].loc[2, "upperBound"] = 1.9
-    drawn = refitted_posterior(make(frames), members=30, progress=False)["x2"]
-    assert drawn.max() <= 1.9 and np.count_nonzero(drawn > 1.8999) > 3
+    done = refitted_posterior(make(frames), members=30, progress=False)
+    n = np.count_nonzero(done["x2"] > 1.8999)
+    assert done["x2"].max() <= 1.9 and n > 3
+    assert f"{n} of 30 members lie at the bound of a uniform prior (x2 in {n})" in done.provenance["diagnostics"]
+
+
+def test_members_at_no_bound_are_not_spoken_of(linear: Callable) -> None:
+    done = refitted_posterior(linear(), members=3, progress=False)
+    assert done.provenance["diagnostics"].endswith("linear in the parameters")
+
+
+def test_what_refitting_would_get_wrong_is_refused(make: Callable) -> None:
+    frames = linear_frames(DESIGN, MEASURED, sd=0.2)
+    for change, words in (
+        ({"measurements": ("censoring", "left")}, "12 of 12 measurements are censored"),
+        ({"observables": ("noiseDistribution", "laplace")}, "noise that is not normal"),
+        ({"parameters": ("estimate", "true")}, "a sigma that is estimated.*use sample_posterior"),
+    ):
+        changed = {name: frame.copy() for name, frame in frames.items()}
+        for table, (column, cell) in change.items():
+            changed[table][column] = cell
+        changed["parameters"]["lowerBound"] = [-50, -50, -50, -50, 0.01]
+        changed["parameters"]["upperBound"] = 50
+        changed["parameters"]["parameterScale"] = ["lin"] * 4 + ["log10"]
+        with pytest.raises(InputError, match=words):
+            refitted_posterior(make(changed), members=2, progress=False)
 
 
 @pytest.mark.fault
@@ -122,6 +146,9 @@ def test_refitting_goes_on_where_it_stopped(linear: Callable, tmp_path: Path, mo
     assert np.array_equal(done.values, whole.values)
     with pytest.raises(InputError, match="was made with seed 2, now it is 3"):
         refitted_posterior(linear(), members=8, seed=3, checkpoint=path, resume=True, progress=False)
+    looser = problem.with_options(SolverOptions(rtol=1e-6))
+    with pytest.raises(InputError, match=r"was made with solver .*rtol=1e-09.*, now it is .*rtol=1e-06"):
+        refitted_posterior(looser, members=8, seed=2, checkpoint=path, resume=True, progress=False)
 
 
 def test_wrong_settings_of_refitting_are_named(linear: Callable, frames: Any, make: Callable) -> None:
@@ -215,6 +242,9 @@ def test_a_checkpoint_of_something_else_is_refused(
         sample_posterior(linear(), seed=1, checkpoint=path, resume=True, **settings)
     with pytest.raises(InputError, match="another start"):
         sample_posterior(linear(), np.ones(4), checkpoint=path, resume=True, **settings)
+    with pytest.raises(InputError, match="was made with solver"):
+        looser = linear().with_options(SolverOptions(rtol=1e-6))
+        sample_posterior(looser, checkpoint=path, resume=True, **settings)
     for content in (b"", b"chain", path.read_bytes()[:300]):
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"chain\.npz is no checkpoint"):

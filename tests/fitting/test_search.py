@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import RECOVERY, recovery_problem
+from helpers import RECOVERY, linear_frames, recovery_problem
 
 from residuum.fitting import fit
 from residuum.fitting.minimise import METHODS, Start
@@ -257,3 +257,23 @@ def test_an_estimated_parameter_of_the_model_needs_no_condition(frames: Any, mak
     )
     frames["parameters"] = pd.concat([frames["parameters"], pd.DataFrame([row])], ignore_index=True)
     assert fit(make(frames), progress=False).values["kr"] == pytest.approx(0.01, rel=0.01)
+
+
+@pytest.mark.parametrize("sd", [0.001, 0.2, 3.0])
+@pytest.mark.parametrize("method", ["least_squares", "fides"])
+def test_a_search_for_sigma_ends_as_near_the_optimum_as_any(make: Callable, method: str, sd: float) -> None:
+    """The optimum is the least squares solution and the root mean square of what it leaves."""
+    if method == "fides":
+        pytest.importorskip("fides", reason="the extra `fit` is not installed")
+    generator = np.random.default_rng(0)
+    design = generator.normal(size=(40, 3))
+    measured = design @ [1.0, 2.0, 3.0] + sd * generator.normal(size=40)
+    frames = linear_frames(design, measured, sd=1.0)
+    cells = {"lowerBound": 1e-5, "upperBound": 100, "estimate": "true", "parameterScale": "log10"}
+    frames["parameters"].loc[3, list(cells)] = list(cells.values())
+    problem = make(frames)
+    x = np.linalg.lstsq(design, measured, rcond=None)[0]
+    best = problem.loss([*x, np.log10(np.sqrt(np.mean((measured - design @ x) ** 2)))])
+    done = fit(problem, method=method, tolerance=1e-5, progress=False)
+    # a loss of about 20, one per two measurements: where the last step gains 1e-5 of it, next to nothing is left
+    assert done.converged and done.loss - best < 1e-6 * 20

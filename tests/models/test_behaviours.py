@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
 
 import residuum
 from residuum.models import behaviours, contexts, parameters, tables
-from residuum.models.behaviours import BEHAVIOURS, DOSES, HOUR, Behaviour, Experiment, Finding
+from residuum.models.behaviours import BEHAVIOURS, DOSES, HOUR, NOTHING, Behaviour, Experiment, Finding
 
 CELL = parameters.REFERENCE_CONTEXT
 by_id = pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda behaviour: behaviour.id)
@@ -224,9 +224,12 @@ def test_the_melanoma_cell_is_made_of_parameters_with_unit_and_source() -> None:
         assert row["source"] == "assumed" or f"{{{row['source']}," in references
 
 
-def read(*experiments: Experiment, **changes: float) -> list[float]:
+FITTED = {"recruit_SOS_kon": 1e-4, "input_SOS_serum": 1.0, "shift_gilteritinib_FLT3_ITD": 30.0}
+
+
+def read(*experiments: Experiment, fitted: Mapping[str, float] = NOTHING, **changes: float) -> list[float]:
     """Return what the shipped model answers: the laboratory behind `aml_behaviours`."""
-    return residuum._aml_readings(experiments, changes)
+    return residuum._aml_readings(experiments, changes, fitted)
 
 
 def test_an_experiment_is_a_rested_cell_with_drugs_from_time_0() -> None:
@@ -258,6 +261,18 @@ def test_changes_of_an_experiment_count_more_than_those_of_the_member() -> None:
     cell = Experiment(CELL, "total_MEK", HOUR)
     own = dataclasses.replace(cell, changes={"amount_MEK_total": 7.0})
     assert read(cell, own, amount_MEK_total=5.0) == pytest.approx([5.0, 7.0], rel=1e-3)
+
+
+def test_a_member_acts_in_every_cell_and_drug_as_predictions_have_it() -> None:
+    drugs = {"gilteritinib": 10.0}
+    changes = residuum.aml_fitted(FITTED, CELL, tuple(drugs))
+    conditions = residuum.aml_conditions([CELL], drugs, changes=changes)
+    expected = residuum.simulate(residuum.aml_model(), [HOUR], conditions)["pERK"].item()
+    asked = Experiment(CELL, "pERK", HOUR, drugs)
+    (found,), (nominal,) = read(asked, fitted=FITTED), read(asked)
+    assert found == pytest.approx(expected, rel=1e-3) and abs(found / nominal - 1) > 0.1
+    (changed,) = read(asked, fitted=FITTED, recruit_SOS_kon=0.0)
+    assert changed < 0.9 * found, "changes count more than what was fitted"
 
 
 @pytest.mark.parametrize("dose", [math.nan, math.inf])

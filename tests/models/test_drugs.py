@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from residuum.models import UnknownNameError, alleles, contexts, drugs, parameters, tables
+from residuum.models import UnknownNameError, alleles, contexts, drugs, observables, parameters, tables
 
 if TYPE_CHECKING:
     from .conftest import Reactions
@@ -439,3 +439,11 @@ def test_every_dissociation_constant_of_a_slot_has_the_row_it_is_from(drug: str,
     assert set(of) == filled
     rows = {row.target: row.kd for row in drugs.table() if row.drug == drug}
     assert all(values[name] == pytest.approx(rows[target]) for name, target in of.items())
+
+
+def test_drugs_act_in_one_line_where_they_block_different_steps() -> None:
+    assert drugs.in_one_line(["gilteritinib", "trametinib"]) == ("pERK", "pCEBPA", "DUSP6", "SPRY")
+    assert drugs.in_one_line(["gilteritinib", "quizartinib"]) == drugs.in_one_line(["trametinib", "ruxolitinib"]) == ()
+    assert set(drugs.LINES) <= set(observables.READOUTS)
+    classes = {drugs.exposure(name).drug_class for name in drugs.names()}
+    assert {each for steps in drugs.LINES.values() for step in steps for each in step} <= classes

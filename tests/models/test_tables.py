@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from residuum.models import alleles, contexts, drugs, observables, parameters, tables
+from residuum.models import alleles, contexts, drugs, observables, parameters, tables, variation
 
 THINGS = {**contexts.FILES, alleles.KIND: alleles.FILE}
-TABLES = {module.FILE: tables.read(module.FILE, module.COLUMNS) for module in (parameters, drugs, observables)} | {
-    file: tables.read(file, (kind, *tables.QUANTITY_COLUMNS)) for kind, file in THINGS.items()
-}
+TABLES = {
+    module.FILE: tables.read(module.FILE, module.COLUMNS) for module in (parameters, drugs, observables, variation)
+} | {file: tables.read(file, (kind, *tables.QUANTITY_COLUMNS)) for kind, file in THINGS.items()}
 WITHOUT_CITATION = {"assumed", "unchecked"}
 CITATION_KEY = re.compile(r"\b[a-z]{3,}(?:19|20)\d\d\b")
 
