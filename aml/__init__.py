@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .behaviours import aml_behaviours
     from .calibration import aml_ensemble, aml_fitted, aml_left_out, aml_predictions, aml_problem, aml_raf_mek_draws
     from .cells import add_drugs, aml_conditions, aml_model, remove_drug
-    from .matrices import aml_structural, dose_matrix, find_dose
+    from .matrices import aml_structural, cheapest_doses, dose_matrix, find_dose
     from .populations import aml_population, aml_population_residual
     from .protocols import aml_protocol, read_design
     from .ranking import aml_doses, aml_rank
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _ROOMS = {
     "cells": ("add_drugs", "aml_conditions", "aml_model", "remove_drug"),
     "protocols": ("aml_protocol", "read_design"),
-    "matrices": ("aml_structural", "dose_matrix", "find_dose"),
+    "matrices": ("aml_structural", "cheapest_doses", "dose_matrix", "find_dose"),
     "behaviours": ("aml_behaviours",),
     "calibration": (
         "aml_ensemble",

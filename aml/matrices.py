@@ -13,6 +13,7 @@ from .protocols import dosing_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import pandas as pd
 
     from ..doses import DoseMatrix, DoseSearch, Dosing
     from ..fitting import Ensemble
@@ -167,6 +168,70 @@ def find_dose(
     return _find_dose(drug, until, contexts, times, given, highest, normal, settings)
 
 
+def cheapest_doses(
+    drugs: tuple[str, str],
+    until: tuple[str, float],
+    *,
+    contexts: Sequence[str],
+    times: npt.ArrayLike,
+    cost: Mapping[str, float] | None = None,
+    highest: Mapping[str, float] | None = None,
+    ensemble: Ensemble | None = None,
+    **settings: Any,
+) -> pd.DataFrame:
+    """Return the doses of two drugs that are enough together in the shipped model and cost least.
+
+    Parameters
+    ----------
+    drugs
+        Two names.
+    until, contexts, times, ensemble, settings
+        As in `find_dose`.
+    cost
+        Drug -> what 1 nM costs. If None, one over the highest free concentration in patients, so that a cost of 2 is
+        what patients have of both, or twice that of one.
+    highest
+        Drug -> dose at which the search ends; ten times the highest free concentration in patients, or 10,000 nM, if
+        None.
+
+    Returns
+    -------
+    DataFrame
+        `context`, `time`, a column per drug (nM), `cost` (infinite if none is enough), `share` of the members.
+
+    Raises
+    ------
+    InputError
+        For a drug whose free concentration in patients is unknown, unless its cost is given.
+    """
+    from .. import models
+    from ..doses import cheapest_doses as search
+    from ..simulator import InputError
+
+    if len(drugs) != 2 or drugs[0] == drugs[1]:
+        raise InputError(f"drugs are {drugs!r}, expected two different names")
+    parameters = dose_parameters(drugs)
+    reached = {drug: models.drugs.clinical_free(drug) for drug in drugs}
+    costs = dict(cost or {})
+    for drug in drugs:
+        if drug not in costs:
+            if (free := reached[drug]) is None:
+                raise InputError(
+                    f"the free concentration of {drug} in patients is unknown: give cost={{{drug!r}: ...}}"
+                )
+            costs[drug] = 1 / free
+    ends = {drug: 10 * (free or 1000.0) for drug, free in reached.items()} | dict(highest or {})
+    if ensemble is not None:
+        ensemble.require_model(aml_model())
+        settings |= {
+            "members": ensemble.members(), "weights": ensemble.weights,
+            "overrides": lambda member, context: aml_fitted(member, context, drugs),
+        }  # fmt: skip
+    settings["dosing"] = {drug: dosing_of(drug, when) for drug, when in (settings.get("dosing") or {}).items()}
+    return search(aml_model(), drugs, contexts_of(contexts, drugs), until, times, cost=costs, highest=ends,
+                  parameters=parameters, **settings)  # fmt: skip
+
+
 def aml_structural(drugs: Sequence[str]) -> tuple[str, ...] | None:
     """Return the read-outs to which drugs act in one line, as a TKI and a MEK inhibitor do on pERK; None if unknown.
 
@@ -228,7 +293,13 @@ def _find_dose(drug: str, until: tuple[str, float], contexts: Sequence[str], tim
         for column, numbers in zip(("normal_left", "normal_low", "normal_high"), quantiles, strict=True):
             table.loc[rows.index, column] = numbers
         table.loc[rows.index, "normal"] = [beside[name] for name in rows["context"]]
-    return dataclasses.replace(found, table=table)
+    note = ""
+    if given and until[0] in (aml_structural(drugs) or ()):
+        note = (
+            f"the drugs act in one line on the way to {until[0]}: an excess over Bliss there follows from the wiring, "
+            "and is no evidence of synergy in survival"
+        )
+    return dataclasses.replace(found, table=table, note=note)
 
 
 def _in_words(dosing: Mapping[str, Dosing | str] | None) -> dict[str, Dosing]:

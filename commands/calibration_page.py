@@ -34,8 +34,7 @@ def ensemble_section(folder: Path, bands: Any, ensemble: Any) -> Section:
     path = save(bands, folder / "bands.png")
     words = [
         f"{ensemble.provenance.get('method')}: {ensemble.provenance.get('diagnostics')}. Each member of a refit is the "
-        "optimum of the problem with data and priors shifted within their noise; exact where the model is linear in "
-        "its parameters, an approximation elsewhere.",
+        "optimum of the problem with data and priors shifted within their noise.",
     ]
     return Section("The ensemble", words, [("Measured values and the ensemble's 90 % band.", path)])
 

@@ -218,3 +218,16 @@ def test_a_search_begins_at_a_matrix_of_the_shipped_model_only() -> None:
         decay(), "k", ("A", 0.5), contexts={"c": {}}, times=[1.0], highest=10.0, protocol=[Segment(0.0, 9.0)]
     )
     assert found.table["dose"][0] == pytest.approx(math.log(2), rel=0.011)  # exp(-k) = 1 / 2
+
+
+@pytest.mark.slow
+def test_the_cheapest_doses_cost_no_more_than_one_drug_alone() -> None:
+    until, contexts, times = ("pERK", 0.25), ["blast-itd"], [7200.0]
+    table = residuum.cheapest_doses(("gilteritinib", "trametinib"), until, contexts=contexts, times=times)
+    alone = [
+        residuum.find_dose(residuum.aml_model(), drug, until, contexts=contexts, times=times).table.iloc[0]
+        for drug in ("gilteritinib", "trametinib")
+    ]
+    assert 0 < table["cost"][0] <= min(row["dose"] / row["clinical_free"] for row in alone) * 1.01
+    with pytest.raises(residuum.InputError, match="quizartinib in patients is unknown: give cost"):
+        residuum.cheapest_doses(("quizartinib", "trametinib"), until, contexts=contexts, times=times)

@@ -34,8 +34,9 @@ def test_find_says_dose_interval_stroma_excess_and_reach(
 ) -> None:
     words = ["--drug", "trametinib", "--given", "gilteritinib=100nM", "--until", "pERK < 10% of untreated"]
     assert residuum("find", str(saved), *words, "--prob", "0.9", "--out", str(tmp_path / "t.csv")) == 0
-    first, line = capsys.readouterr().out.splitlines()
+    first, line, note = capsys.readouterr().out.splitlines()
     assert first == "trametinib with gilteritinib 100 nM: pERK below 10% of untreated with probability 0.9"
+    assert note.startswith("note: the drugs act in one line on the way to pERK")
     assert line.startswith("blast-itd+erk-stroma, 2 h: trametinib ")
     for part in (
         "(members, 5-95 %: ",

@@ -441,6 +441,21 @@ def test_two_cannot_compute_the_same_shards_and_a_dead_one_holds_nothing(
     assert_completed(path, stamps(path), undisturbed)
 
 
+def test_the_jobs_of_an_array_may_all_begin_at_once(
+    undisturbed: dict[str, bytes], tmp_path: Path, elsewhere: Callable[..., Any]
+) -> None:
+    path = tmp_path / "s"
+
+    def job(i: int) -> Callable[[], object]:
+        return lambda: sweep(design(), path, shard_size=SIZE, shard=(i, 4))
+
+    processes = [elsewhere(job(i)) for i in range(4)]
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert shards(path) == undisturbed
+
+
 # ---- memory -------------------------------------------------------------------------------------------------------
 
 
