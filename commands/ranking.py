@@ -206,12 +206,12 @@ HOW = (
 
 
 ADDED = (
-    "What a partner adds: what the pair leaves over what the FLT3 inhibitor leaves alone; `much` is the share of the "
+    "What a partner adds: what the pair leaves over what the FLT3 inhibitor leaves alone; much is the share of the "
     "members in which it is below a half"
 )
 RANKED = (
-    "`rank` is that of the median among treatments of the same basis, `first` the share of the members in which it "
-    "leaves least of them, `little` the share in which it leaves less than a quarter."
+    "rank is that of the median among treatments of the same basis, first the share of the members in which it "
+    "leaves least of them, little the share in which it leaves less than a quarter."
 )
 
 
@@ -270,7 +270,7 @@ def _spread_section(folder: Path, shares: pd.DataFrame) -> Section:
     ]  # fmt: skip
     words = (
         "Of the variance over members of the logarithm of what is left (of the score itself): what would remain if all "
-        "other sources were known (total effect). `fit` is what the data leave open, the others are priors; where "
+        "other sources were known (total effect). fit is what the data leave open, the others are priors; where "
         "sources act on each other, shares add up to more than 1.",
     )
     return Section("How much of the spread is prior", words, pictures,
