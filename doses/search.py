@@ -412,8 +412,8 @@ def cheapest_doses(
 ) -> pd.DataFrame:
     """Return, per context and time, the doses of two drugs that are enough together and cost least.
 
-    The second drug is searched by `find_dose` beside doses of the first: none, what is enough alone, `n_doses` up to
-    the highest, and as many once more around the best of these.
+    The second drug is searched by `find_dose` beside doses of the first: none, those that are enough alone, `n_doses`
+    up to the highest, and as many once more around the best of these.
 
     Parameters
     ----------
