@@ -18,7 +18,7 @@ TEXTS = {
 RUN = [name for name, text in TEXTS.items() if re.search(r"^```(python|console)$", text, re.MULTILINE)]
 
 #: Pages that take more than a few seconds.
-SLOW = {"howto/own_drug", "tutorials/fit_table", "tutorials/own_model"}
+SLOW = {"howto/own_drug", "result", "tutorials/fit_table", "tutorials/own_model"}
 
 #: Pages that generate a network.
 BIONETGEN = {"solver", "tutorials/own_model"}
