@@ -77,4 +77,4 @@ docs: $(VENV)/.stamp-docs  ## the manual, into build/docs/; its figures are made
 
 clean:  ## removes what the other targets made, the environment too
 	rm -rf $(VENV) build dist demo benchmarks/figures benchmarks/results.jsonl *.egg-info .pytest_cache .hypothesis .ruff_cache .import_linter_cache
-	find models simulator doses sweeps fitting commands tests benchmarks docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	find models simulator doses sweeps fitting aml commands tests benchmarks docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

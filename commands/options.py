@@ -102,8 +102,6 @@ def readouts_of(names: Sequence[str] | None, compiled: CompiledModel) -> list[st
 
 def ensemble_of(source: str | None, n: int | None) -> Ensemble | None:
     """Return the first `n` members of an ensemble, all if None; nothing if there is no source."""
-    import dataclasses
-
     from .. import aml_ensemble, load_ensemble
 
     if source is None:
@@ -111,9 +109,7 @@ def ensemble_of(source: str | None, n: int | None) -> Ensemble | None:
             raise InputError("--members belongs to --ensemble shipped, or --ensemble FILE")
         return None
     ensemble = aml_ensemble() if source == "shipped" else load_ensemble(source)
-    if n is not None and n > len(ensemble):
-        raise InputError(f"--members {n}: the ensemble has {len(ensemble)}")
-    return dataclasses.replace(ensemble, values=ensemble.values[:n], weights=ensemble.weights[:n])
+    return ensemble if n is None else ensemble.first(n)
 
 
 def know_drugs(paths: Sequence[str] | None) -> None:

@@ -142,7 +142,7 @@ def lines_of(found: DoseSearch, contexts: Sequence[str]) -> list[str]:
             cell, on, _ = row.context.partition(ON)
             alone = f"; off stroma {found.dose_words(doses[cell, row.time])} {found.unit}" if on else ""
             lines.append(found.words(i) + alone)
-    return lines
+    return [*lines, f"note: {found.note}"] if found.note else lines
 
 
 def _with_cells_alone(contexts: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ RUN = [name for name, text in TEXTS.items() if re.search(r"^```(python|console)$
 
 #: Pages that take more than a few seconds.
 SLOW = {
-    "howto/ensembles", "howto/own_drug", "howto/populations", "howto/protocols", "howto/ranking",
+    "howto/ensembles", "howto/own_drug", "howto/populations", "howto/protocols", "howto/ranking", "result",
     "tutorials/dose_matrix", "tutorials/fit_table", "tutorials/own_model",
 }  # fmt: skip
 

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import command as residuum
 
 from residuum import InputError, aml_ensemble, aml_model, find_dose, load_matrix
-from residuum.commands import main
 from residuum.commands.search import read_until
 
 SMALL = ["--drug", "gilteritinib=0,100", "--drug", "trametinib=0,3", "-c", "blast-itd+erk-stroma", "-r", "pERK"]
-
-
-def residuum(*words: str) -> int:
-    """Run the command line and return its exit code."""
-    before, sys.argv = sys.argv, ["residuum", *words]
-    try:
-        main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    finally:
-        sys.argv = before
-    return 0
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +34,9 @@ def test_find_says_dose_interval_stroma_excess_and_reach(
 ) -> None:
     words = ["--drug", "trametinib", "--given", "gilteritinib=100nM", "--until", "pERK < 10% of untreated"]
     assert residuum("find", str(saved), *words, "--prob", "0.9", "--out", str(tmp_path / "t.csv")) == 0
-    first, line = capsys.readouterr().out.splitlines()
+    first, line, note = capsys.readouterr().out.splitlines()
     assert first == "trametinib with gilteritinib 100 nM: pERK below 10% of untreated with probability 0.9"
+    assert note.startswith("note: the drugs act in one line on the way to pERK")
     assert line.startswith("blast-itd+erk-stroma, 2 h: trametinib ")
     for part in (
         "(members, 5-95 %: ",
