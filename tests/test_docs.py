@@ -18,10 +18,16 @@ TEXTS = {
 RUN = [name for name, text in TEXTS.items() if re.search(r"^```(python|console)$", text, re.MULTILINE)]
 
 #: Pages that take more than a few seconds.
-SLOW = {"howto/own_drug", "result", "tutorials/fit_table", "tutorials/own_model"}
+SLOW = {
+    "howto/ensembles", "howto/own_drug", "howto/populations", "howto/protocols", "howto/ranking", "result",
+    "tutorials/dose_matrix", "tutorials/fit_table", "tutorials/own_model",
+}  # fmt: skip
 
 #: Pages that generate a network.
 BIONETGEN = {"solver", "tutorials/own_model"}
+
+#: Pages that need the extra `cluster`.
+CLUSTER = {"howto/cluster"}
 
 pytestmark = pytest.mark.skipif(not TEXTS, reason="the manual is not part of the wheel")
 
@@ -44,6 +50,8 @@ def test_a_page_runs_and_prints_what_it_says(
 ) -> None:
     if name in BIONETGEN:
         request.getfixturevalue("bionetgen")
+    if name in CLUSTER:
+        pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
     text = TEXTS[name]
     assert blocks.disagreements(text, tmp_path) == []
     shown = re.findall(rf"build/manual/{name}/([\w.-]+)", text)
