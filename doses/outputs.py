@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..simulator import plots
 from ..simulator.report import Section, write_report, write_whole
@@ -153,15 +154,20 @@ def _corners(matrix: DoseMatrix, time: float) -> pd.DataFrame:
     rows = []
     chosen = {label: doses for label, doses in figures.arms(matrix).items() if label != "untreated"}
     for readout in matrix.readouts:
-        values = figures.slice_of(matrix, readout=readout, time=time)
+        values = figures.bands_of(matrix, readout=readout, time=time)
         why = figures.reasons(matrix, readout=readout, time=time)
         for context in matrix.contexts:
             left: dict[str, Any] = {}
             for arm, doses in chosen.items():
                 cell = {"context": context, **doses}
-                left[arm] = str(why.sel(cell).values) or float(values.sel(cell))
+                left[arm] = str(why.sel(cell).values) or _with_band(values.sel(cell).values, matrix)
             rows.append({"context": context, "readout": readout, **left})
     return pd.DataFrame(rows)
+
+
+def _with_band(quantiles: npt.NDArray[np.float64], matrix: DoseMatrix) -> float | str:
+    low, middle, high = map(float, quantiles)
+    return middle if matrix.dataset.sizes["member"] == 1 else f"{middle:.3g} [{low:.2g}, {high:.2g}]"
 
 
 def _pairs(values: Mapping[str, str]) -> pd.DataFrame:

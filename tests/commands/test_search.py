@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,8 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_matrix_of_an_ensemble_keeps_its_members(saved: Path) -> None:
     m = load_matrix(saved / "matrix.nc")
     assert m.members == aml_ensemble().members()[:3] and m.contexts == ("blast-itd+erk-stroma",)
-    assert "medians over 3 members" in (saved / "report.html").read_text()
+    report = (saved / "report.html").read_text()
+    assert "medians over 3 members" in report and re.search(r">0\.\d+ \[0\.\d+, 0\.\d+\]<", report)
 
 
 def test_find_says_dose_interval_stroma_excess_and_reach(
