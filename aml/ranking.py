@@ -37,10 +37,10 @@ def aml_doses(
 ) -> pd.DataFrame:
     """Return the doses at which drugs are compared: the highest free concentration in patients, or one of equal effect.
 
-    Where either the plasma level or the free fraction of a drug is not known, the dose is the one that leaves `level`
-    of what its target does, found by runs of the model with its nominal parameters: of pFLT3 for a FLT3 inhibitor
-    (blast-itd), of pERK for a MEK inhibitor (blast-itd), of pCSF2R for a JAK inhibitor (blast-itd on stat5-stroma), of
-    pFGFR1 for an FGFR inhibitor (blast-itd on erk-stroma).
+    Where either the plasma level or the free fraction of a drug is not known, the dose is the smallest, to 1 %, that
+    leaves less than `level` of what its target does, found by runs of the model with its nominal parameters: of pFLT3
+    for a FLT3 inhibitor (blast-itd), of pERK for a MEK inhibitor (blast-itd), of pCSF2R for a JAK inhibitor (blast-itd
+    on stat5-stroma), of pFGFR1 for an FGFR inhibitor (blast-itd on erk-stroma).
 
     Parameters
     ----------
@@ -66,10 +66,11 @@ def aml_doses(
     InputError
         For a drug of another class.
     """
+    import numpy as np
     import pandas as pd
 
     from .. import models
-    from ..doses import doses_leaving
+    from ..doses import find_dose
     from ..simulator import InputError
 
     with model_names():
@@ -81,12 +82,15 @@ def aml_doses(
             f"{other[0]} is a {classes[other[0]] or 'drug of unknown class'}; doses are found for a "
             f"{', '.join(_EFFECTS)}: give its dose in `doses`"
         )
+    dose_parameter = models.drugs.dose_parameter(1)
+    found: dict[str, float] = {}
+    for kind in dict.fromkeys(classes.values()):
+        readout, context = _EFFECTS[str(kind)]
+        cells = {drug: contexts_of([context], (drug,))[context] for drug in classes if classes[drug] == kind}
+        own = find_dose(aml_model(), str(kind), cells, (readout, level), [time], lowest=1e-4, highest=1e7,
+                        parameters={str(kind): dose_parameter}, **settings)  # fmt: skip
+        found |= dict(zip(cells, own.members.where(np.isfinite(own.members)).values.ravel().tolist(), strict=True))
     effects = {drug: _EFFECTS[str(kind)] for drug, kind in classes.items()}
-    found = doses_leaving(
-        aml_model(), {drug: contexts_of([context], (drug,))[context] for drug, (_, context) in effects.items()},
-        dict.fromkeys(effects, models.drugs.dose_parameter(1)), {d: readout for d, (readout, _) in effects.items()},
-        time, level=level, at_rest=empty_slots(), **settings,
-    )  # fmt: skip
     clinical = {drug: models.drugs.clinical_free(drug) for drug in classes}
     return pd.DataFrame(
         [
@@ -149,7 +153,7 @@ def aml_rank(
         stays. `shares_of_spread` compares.
     settings
         `options`, `threads` and `progress`, as in `simulate`. A tolerance of 1e-4 does: against 1e-6 it changed what is
-        left 24 h after the drugs by less than 1e-6.
+        left 24 h after the drugs by less than 1e-6. `checkpoint` and `resume`, as in `doses.dose_matrix`.
 
     Returns
     -------
