@@ -28,6 +28,8 @@ _EFFECTS = {
     "FGFR inhibitor": ("pFGFR1", "blast-itd+erk-stroma"),
 }
 """Class of drugs -> what its target does, and the context in which that is read."""
+_LOOKED_AT = (1e-2, 1e5, 1 + 7 * 16)
+"""Lowest and highest dose, nM, among which one of that effect is looked for, and how many."""
 _BASES = ("given", "equal effect", "clinical free exposure")
 """Of a dose; that of a treatment is the first that one of its drugs has."""
 
@@ -37,8 +39,8 @@ def aml_doses(
 ) -> pd.DataFrame:
     """Return the doses at which drugs are compared: the highest free concentration in patients, or one of equal effect.
 
-    Where either the plasma level or the free fraction of a drug is not known, the dose is the smallest, to 1 %, that
-    leaves less than `level` of what its target does, found by runs of the model with its nominal parameters: of pFLT3
+    Where either the plasma level or the free fraction of a drug is not known, the dose is the one that leaves `level`
+    of what its target does, read to about 0.2 % from a dose response of the model with its nominal parameters: of pFLT3
     for a FLT3 inhibitor (blast-itd), of pERK for a MEK inhibitor (blast-itd), of pCSF2R for a JAK inhibitor (blast-itd
     on stat5-stroma), of pFGFR1 for an FGFR inhibitor (blast-itd on erk-stroma).
 
@@ -56,7 +58,7 @@ def aml_doses(
     Returns
     -------
     DataFrame
-        Columns `drug`, `class`, `dose_nM` (NaN if no dose has that effect), `basis` ("clinical free exposure" or
+        Columns `drug`, `class`, `dose_nM` (NaN if no dose from 0.01 nM to 0.1 mM has that effect), `basis` ("clinical free exposure" or
         "equal effect"), `equal_effect_nM` (of all drugs) and `effect` (in words).
 
     Raises
@@ -70,7 +72,7 @@ def aml_doses(
     import pandas as pd
 
     from .. import models
-    from ..doses import find_dose
+    from ..doses import DoseAxis, dose_matrix
     from ..simulator import InputError
 
     with model_names():
@@ -82,14 +84,13 @@ def aml_doses(
             f"{other[0]} is a {classes[other[0]] or 'drug of unknown class'}; doses are found for a "
             f"{', '.join(_EFFECTS)}: give its dose in `doses`"
         )
-    dose_parameter = models.drugs.dose_parameter(1)
     found: dict[str, float] = {}
-    for kind in dict.fromkeys(classes.values()):
-        readout, context = _EFFECTS[str(kind)]
+    for kind in dict.fromkeys(map(str, classes.values())):
+        readout, context = _EFFECTS[kind]
         cells = {drug: contexts_of([context], (drug,))[context] for drug in classes if classes[drug] == kind}
-        own = find_dose(aml_model(), str(kind), cells, (readout, level), [time], lowest=1e-4, highest=1e7,
-                        parameters={str(kind): dose_parameter}, **settings)  # fmt: skip
-        found |= dict(zip(cells, own.members.where(np.isfinite(own.members)).values.ravel().tolist(), strict=True))
+        axis = DoseAxis(models.drugs.dose_parameter(1), np.geomspace(*_LOOKED_AT), drug=kind)
+        matrix = dose_matrix(aml_model(), {kind: axis}, cells, [readout], [time], **settings)
+        found |= dict(zip(cells, matrix.ic50(kind, level=level)["dose"].values.ravel().tolist(), strict=True))
     effects = {drug: _EFFECTS[str(kind)] for drug, kind in classes.items()}
     clinical = {drug: models.drugs.clinical_free(drug) for drug in classes}
     return pd.DataFrame(
