@@ -28,6 +28,8 @@ _EFFECTS = {
     "FGFR inhibitor": ("pFGFR1", "blast-itd+erk-stroma"),
 }
 """Class of drugs -> what its target does, and the context in which that is read."""
+_LOOKED_AT = (1e-2, 1e5, 1 + 7 * 16)
+"""Lowest and highest dose, nM, among which one of that effect is looked for, and how many."""
 _BASES = ("given", "equal effect", "clinical free exposure")
 """Of a dose; that of a treatment is the first that one of its drugs has."""
 
@@ -38,9 +40,9 @@ def aml_doses(
     """Return the doses at which drugs are compared: the highest free concentration in patients, or one of equal effect.
 
     Where either the plasma level or the free fraction of a drug is not known, the dose is the one that leaves `level`
-    of what its target does, found by runs of the model with its nominal parameters: of pFLT3 for a FLT3 inhibitor
-    (blast-itd), of pERK for a MEK inhibitor (blast-itd), of pCSF2R for a JAK inhibitor (blast-itd on stat5-stroma), of
-    pFGFR1 for an FGFR inhibitor (blast-itd on erk-stroma).
+    of what its target does, read to about 0.2 % from a dose response of the model with its nominal parameters: of pFLT3
+    for a FLT3 inhibitor (blast-itd), of pERK for a MEK inhibitor (blast-itd), of pCSF2R for a JAK inhibitor (blast-itd
+    on stat5-stroma), of pFGFR1 for an FGFR inhibitor (blast-itd on erk-stroma).
 
     Parameters
     ----------
@@ -56,7 +58,7 @@ def aml_doses(
     Returns
     -------
     DataFrame
-        Columns `drug`, `class`, `dose_nM` (NaN if no dose has that effect), `basis` ("clinical free exposure" or
+        Columns `drug`, `class`, `dose_nM` (NaN if no dose from 0.01 nM to 0.1 mM has that effect), `basis` ("clinical free exposure" or
         "equal effect"), `equal_effect_nM` (of all drugs) and `effect` (in words).
 
     Raises
@@ -66,10 +68,11 @@ def aml_doses(
     InputError
         For a drug of another class.
     """
+    import numpy as np
     import pandas as pd
 
     from .. import models
-    from ..doses import doses_leaving
+    from ..doses import DoseAxis, dose_matrix
     from ..simulator import InputError
 
     with model_names():
@@ -81,12 +84,14 @@ def aml_doses(
             f"{other[0]} is a {classes[other[0]] or 'drug of unknown class'}; doses are found for a "
             f"{', '.join(_EFFECTS)}: give its dose in `doses`"
         )
+    found: dict[str, float] = {}
+    for kind in dict.fromkeys(map(str, classes.values())):
+        readout, context = _EFFECTS[kind]
+        cells = {drug: contexts_of([context], (drug,))[context] for drug in classes if classes[drug] == kind}
+        axis = DoseAxis(models.drugs.dose_parameter(1), np.geomspace(*_LOOKED_AT), drug=kind)
+        matrix = dose_matrix(aml_model(), {kind: axis}, cells, [readout], [time], **settings)
+        found |= dict(zip(cells, matrix.ic50(kind, level=level)["dose"].values.ravel().tolist(), strict=True))
     effects = {drug: _EFFECTS[str(kind)] for drug, kind in classes.items()}
-    found = doses_leaving(
-        aml_model(), {drug: contexts_of([context], (drug,))[context] for drug, (_, context) in effects.items()},
-        dict.fromkeys(effects, models.drugs.dose_parameter(1)), {d: readout for d, (readout, _) in effects.items()},
-        time, level=level, at_rest=empty_slots(), **settings,
-    )  # fmt: skip
     clinical = {drug: models.drugs.clinical_free(drug) for drug in classes}
     return pd.DataFrame(
         [
@@ -149,7 +154,7 @@ def aml_rank(
         stays. `shares_of_spread` compares.
     settings
         `options`, `threads` and `progress`, as in `simulate`. A tolerance of 1e-4 does: against 1e-6 it changed what is
-        left 24 h after the drugs by less than 1e-6.
+        left 24 h after the drugs by less than 1e-6. `checkpoint` and `resume`, as in `doses.dose_matrix`.
 
     Returns
     -------

@@ -22,12 +22,14 @@ from .options import (
     MembersOption,
     ProgressOption,
     ReadoutOption,
+    ResumeOption,
     RtolOption,
     ThreadsOption,
     check_size,
     distinct,
     doses_of,
     ensemble_of,
+    how_to_resume,
     know_drugs,
     readouts_of,
 )
@@ -81,6 +83,7 @@ def matrix(
     out: Annotated[
         str, typer.Option(metavar="FOLDER", help="Folder for matrix.nc, matrix.csv, figures and report.html.")
     ] = "matrix",
+    resume: ResumeOption = False,
     rtol: RtolOption = SolverOptions.rtol,
     threads: ThreadsOption = None,
     progress: ProgressOption = None,
@@ -88,7 +91,9 @@ def matrix(
     """Compute a dose matrix of the shipped model: the signalling left under every combination of doses.
 
     Contexts, if none is given: blast-itd, blast-itd+erk-stroma, blast-wt, blast-wt+erk-stroma. Figures and report of
-    an earlier run in the same folder are replaced. For example
+    an earlier run in the same folder are replaced. While it runs, what is finished is kept in the folder `blocks`
+    there: after Ctrl-C, or whatever else stopped it, the same command with `--resume` computes what is missing. For
+    example
 
     `residuum matrix --drug gilteritinib=1:300/6 --drug trametinib=0.3:100/6 --context blast-itd+erk-stroma --at 24h`
 
@@ -109,7 +114,7 @@ def matrix(
         others = {"--drug": drug, "--context": context, "--readout": readout, "--at": at, "--reference": reference,
                   "--ensemble": ensemble, "--members": members}  # fmt: skip
         asked = read_alone(design, "--design", others)
-    matrix_into(folder, asked, rtol, threads, show_progress(progress))
+    matrix_into(folder, asked, rtol, threads, show_progress(progress), resume=resume)
 
 
 def _asked(drugs: Sequence[str], contexts: Sequence[str] | None, readouts: Sequence[str] | None, at: str | None,
@@ -131,9 +136,10 @@ def _asked(drugs: Sequence[str], contexts: Sequence[str] | None, readouts: Seque
 
 
 def matrix_into(folder: Path, design: Design, rtol: float, threads: int | None, progress: bool,
-                extra: Sequence[Section] = ()) -> None:  # fmt: skip
+                extra: Sequence[Section] = (), *, resume: bool = False) -> None:  # fmt: skip
     """Compute the matrix of a design and write matrix.nc, matrix.csv, figures and report.html."""
     from .. import aml_model, dose_matrix
+    from ..doses.blocks import remove_blocks
     from ..doses.outputs import write_matrix, write_tables
 
     shipped = not isinstance(design.contexts, Mapping)
@@ -141,22 +147,23 @@ def matrix_into(folder: Path, design: Design, rtol: float, threads: int | None, 
     if shipped:
         readouts_of(design.readouts, compiled)
     ensemble = ensemble_of(design.ensemble, design.members)
-    n_members = 1 if ensemble is None else len(ensemble)
+    n_members, blocks = 1 if ensemble is None else len(ensemble), folder / "blocks"
     n_runs = n_members * len(design.contexts) * (1 + math.prod(map(len, design.drugs.values())))
     check_size(n_runs, len(design.times), len(design.readouts), compiled.n_parameters)
     result = dose_matrix(compiled, **design.arguments(), ensemble=ensemble, options=SolverOptions(rtol=rtol),
-                         threads=threads, progress=progress)  # fmt: skip
+                         threads=threads, progress=progress, checkpoint=blocks, resume=resume)  # fmt: skip
     n_failed, n_pending = (int(result.dataset.attrs[name]) for name in ("n_failed", "n_pending"))
     if n_pending:
         done = f"{n_runs - n_pending} of {n_runs} runs done"
         if n_pending < n_runs:
             written = " and ".join(map(str, write_tables(folder, "matrix.partial", result)))
-            say(f"{done}; partial results in {written}")
+            say(f"{done}; partial results in {written}{how_to_resume(blocks)}")
         else:
             say(f"{done}; nothing was written")
         raise typer.Exit(INTERRUPTED)
     with status_line("drawing"):
         report = write_matrix(folder, result, _provenance(design), extra)
+    remove_blocks(blocks)
     say(f"wrote {folder / 'matrix.nc'}, {folder / 'matrix.csv'}, figures and {report}")
     say(result.summary())
     if silent := result.without_control():

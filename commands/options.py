@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -73,6 +74,9 @@ ThreadsOption = Annotated[int | None, typer.Option(metavar="N", help="Threads; a
 ProgressOption = Annotated[
     bool | None, typer.Option("--progress/--no-progress", help="Progress bar (default: on a terminal).")
 ]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with the same command where it was stopped, in the same folder.")
+]
 
 
 def distinct(names: Sequence[str], option: str) -> list[str]:
@@ -131,3 +135,8 @@ def check_size(n_runs: int, n_times: int, n_readouts: int, n_parameters: int) ->
             f"are {MOST_RUNS:,} runs and half of the {available / 1e9:.3g} GB available. Ask for fewer doses or times, "
             "or split by context, readout or time into several commands, each with its own --out"
         )
+
+
+def how_to_resume(blocks: Path) -> str:
+    """Return how to go on with the finished runs in a folder, in words, if there are any."""
+    return "; finished runs are kept, go on with --resume" if any(blocks.rglob("block-*.bin")) else ""

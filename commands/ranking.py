@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,17 @@ import typer
 from ..simulator.errors import InputError
 from ..simulator.options import SolverOptions
 from ..simulator.words import read_folder, read_times
-from .options import ContextOption, DrugTableOption, ProgressOption, ThreadsOption, distinct, doses_of, know_drugs
+from .options import (
+    ContextOption,
+    DrugTableOption,
+    ProgressOption,
+    ResumeOption,
+    ThreadsOption,
+    distinct,
+    doses_of,
+    how_to_resume,
+    know_drugs,
+)
 from .terminal import FAILED_RUNS, INTERRUPTED, say, show_progress, status_line
 
 if TYPE_CHECKING:
@@ -82,6 +93,7 @@ def rank(
             help="Folder for rank.csv, pairs.csv, doses.csv, spread.csv, rank.nc, figures and rank.html.",
         ),
     ] = "rank",
+    resume: ResumeOption = False,
     threads: ThreadsOption = None,
     progress: ProgressOption = None,
 ) -> None:
@@ -90,13 +102,15 @@ def rank(
     Doses are free concentrations in patients where these are known; the other drugs are compared at the dose that
     leaves a tenth of what their target does, and are listed apart. Contexts, if none is given: ITD, wild-type and
     NRAS-mutant ITD blasts, alone, on stroma that drives ERK and on stroma that drives STAT5. It is a model: no
-    advice. For example
+    advice. What is finished is kept in the folder `blocks` until the results are written: `--resume` goes on with it.
+    For example
 
     `residuum rank --out rank`
 
     `residuum rank --context blast-itd+erk-stroma --partner trametinib --members 20 --no-spread --out quick`
     """
-    from .. import aml_rank, gained, ranked
+    from .. import gained, ranked
+    from ..doses.blocks import remove_blocks
     from ..simulator.report import write_whole
 
     folder, times = read_folder(out), read_times(at)
@@ -114,18 +128,18 @@ def rank(
     asked: dict[str, Any] = {
         "members": members if drawn is not None or kinds else None, "tkis": tki and distinct(tki, "--tki"),
         "readouts": READOUTS, "time": times[0], "seed": seed, "options": SolverOptions(rtol=RTOL), "threads": threads,
-        "progress": show_progress(progress), "doses": {name: values[0] for name, values in given.items()},
+        "progress": show_progress(progress), "resume": resume,
+        "doses": {name: values[0] for name, values in given.items()},
     }  # fmt: skip
     if partner:
         asked["partners"] = distinct(partner, "--partner")
     if context:
         asked["contexts"] = distinct(context, "--context")
 
-    found = aml_rank(ensemble=drawn, priors=kinds, **asked)
-    if found.attrs["interrupted"]:
-        say(f"stopped: {found.attrs['failures']}; nothing was written")
-        raise typer.Exit(INTERRUPTED)
-    shares = _shares(found, drawn, kinds, asked) if spread and found.sizes["member"] > 1 else None
+    blocks = folder / "blocks"
+    asked |= {"ensemble": drawn, "priors": kinds}
+    found = _rank(blocks, "", asked)
+    shares = _shares(found, blocks, asked) if spread and found.sizes["member"] > 1 else None
     table = ranked(found, absolute=SCORES, groups="basis")
     pairs, doses = gained(found), _doses(found)
     folder.mkdir(parents=True, exist_ok=True)
@@ -139,6 +153,7 @@ def rank(
         written.append(write_whole(folder / "spread.csv", lambda part: shares.to_csv(part, index=False)))
     with status_line("drawing"):
         written.append(_page(folder, found, table, pairs, doses, shares))
+    remove_blocks(blocks)
     say(f"wrote {', '.join(map(str, written))}")
     say(str(found.attrs["failures"]))
     if found.attrs["left_out"]:
@@ -153,22 +168,34 @@ def _ensemble(name: str) -> Ensemble | None:
     return None if name == NOMINAL else aml_ensemble() if name == SHIPPED else load_ensemble(name)
 
 
-def _shares(found: xr.Dataset, drawn: Ensemble | None, kinds: list[str], asked: dict[str, Any]) -> pd.DataFrame:
+def _rank(blocks: Path, redrawn: str, asked: Mapping[str, Any]) -> xr.Dataset:
+    """Return all runs of what is asked, one source drawn anew; blocks of them are kept as long as some are missing."""
+    from .. import aml_rank
+
+    found = aml_rank(**asked, redrawn=redrawn, checkpoint=blocks / (redrawn or "ranked"))
+    if found.attrs["interrupted"]:
+        say(f"{found.attrs['failures']}; nothing was written{how_to_resume(blocks)}")
+        raise typer.Exit(INTERRUPTED)
+    return found
+
+
+def _shares(found: xr.Dataset, blocks: Path, asked: Mapping[str, Any]) -> pd.DataFrame:
     """Return what part each source has in the spread, for inhibitors alone and with the first partner."""
-    from .. import aml_rank, shares_of_spread
+    from .. import shares_of_spread
 
     first = next((str(name) for name in found["partner"].values if name), "")
     few = found.sel(treatment=found["partner"].isin(["", first]) & (found["tki"] != ""))
     of_drugs = zip((*few["tki"].values, *few["partner"].values), (*few["tki_nM"].values, *few["partner_nM"].values),
                    strict=True)  # fmt: skip
-    same = asked | {
+    same = {
+        **asked,
         "partners": [first] if first else [], "members": found.sizes["member"],
         "doses": {str(name): float(value) for name, value in of_drugs if name},
         "tkis": list(dict.fromkeys(map(str, few["tki"].values))),
     }  # fmt: skip
     again = {
-        kind: aml_rank(ensemble=drawn, priors=kinds, redrawn=kind, **same).sel(treatment=few["treatment"])
-        for kind in (*(["fit"] if drawn is not None else []), *kinds)
+        kind: _rank(blocks, kind, same).sel(treatment=few["treatment"])
+        for kind in (*(["fit"] if asked["ensemble"] is not None else []), *asked["priors"])
     }
     return shares_of_spread(few, again, absolute=SCORES)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .matrix import DoseAxis, DoseMatrix, dose_matrix, load_matrix
     from .musyc import musyc_fit
     from .population import draw_population, population_residual, variation
-    from .ranking import compare, doses_leaving, gained, ranked, shares_of_spread
+    from .ranking import compare, gained, ranked, shares_of_spread
     from .search import DoseSearch, cheapest_doses, find_dose, left_at
     from .synergy import score, synergy_scores
 
@@ -23,7 +23,7 @@ _HOME = {
     "Design": "design", "read_design": "design",
     "Dosing": "dosing", "Piece": "dosing", "dosing_segments": "dosing", "overlaid": "dosing", "read_dosing": "dosing",
     "DoseAxis": "matrix", "DoseMatrix": "matrix", "dose_matrix": "matrix", "load_matrix": "matrix",
-    "compare": "ranking", "doses_leaving": "ranking", "gained": "ranking", "ranked": "ranking",
+    "compare": "ranking", "gained": "ranking", "ranked": "ranking",
     "shares_of_spread": "ranking",
     "draw_population": "population", "population_residual": "population", "variation": "population",
     "DoseSearch": "search", "cheapest_doses": "search", "find_dose": "search", "left_at": "search",

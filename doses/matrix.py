@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -296,6 +297,8 @@ def dose_matrix(
     options: SolverOptions | None = None,
     threads: int | None = None,
     progress: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = True,
 ) -> DoseMatrix:
     """Return the signalling left under every combination of doses, in every context and member of an ensemble.
 
@@ -312,7 +315,7 @@ def dose_matrix(
     times : (n_times,)
         Model times after the drugs are added.
     members
-        Parameter sets of an ensemble, each `{parameter: value}`, applied before the context; one nominal set if None.
+        Parameter sets of an ensemble, each `{parameter: value}` with none that a context sets; one nominal set if None.
     weights : (n_members,)
         Of the members; equal if None.
     overrides
@@ -328,6 +331,11 @@ def dose_matrix(
         and time) or the name of a context, whose untreated run is taken for all.
     options, threads, progress
         As in `simulate`.
+    checkpoint
+        Folder in which finished blocks of runs are kept, so that the same call, after whatever stopped it, computes
+        the others only and gives the same numbers to the last bit; None for none. It is not removed.
+    resume
+        Take up what is there; otherwise the folder may hold no runs.
 
     Returns
     -------
@@ -348,9 +356,9 @@ def dose_matrix(
     }
     _check(compiled, axes, contexts, names, reference)
     parameter_sets = [{}] if members is None else list(members)
-    cells = cells_of(compiled, contexts, parameter_sets, overrides)
-    weight = checked_weights(weights, len(parameter_sets))
     parameters = {label: axis.parameter for label, axis in axes.items()}
+    cells = cells_of(compiled, contexts, parameter_sets, parameters, overrides)
+    weight = checked_weights(weights, len(parameter_sets))
     schedule = schedule_of(compiled, parameters, cells, float(t[-1]), tuple(protocol), dosing)
 
     # one untreated run per cell, then the grid with the last drug's doses running fastest
@@ -358,9 +366,9 @@ def dose_matrix(
     grid = np.stack(np.meshgrid(*doses, indexing="ij"), axis=-1).reshape(-1, len(axes))
     points = np.vstack([np.zeros(len(axes)), grid])
     runs = run_cells(compiled, cells, parameters, points, t, names, schedule, options=options, threads=threads,
-                     progress=progress)  # fmt: skip
+                     progress=progress, checkpoint=checkpoint, resume=resume)  # fmt: skip
     attributes = {
-        **runs.attributes,
+        **runs.told,
         "reference": reference,
         "protocol": _protocol_words(protocol, dosing or {}),
         "dosing": ""
@@ -368,12 +376,6 @@ def dose_matrix(
         else json.dumps(
             {drug: [dataclasses.astuple(piece) for piece in given.pieces] for drug, given in (dosing or {}).items()}
         ),
-        "n_runs": runs.status.size,
-        "n_failed": runs.n_failed,
-        "n_pending": runs.n_pending,
-        "failures": runs.failures,
-        "interrupted": int(runs.n_pending > 0),
-        "seconds": runs.seconds,
     }
     dataset = _dataset(compiled, axes, contexts, names, t, runs, weight, noise_of(compiled, names, options))
     if members is not None:
@@ -401,10 +403,6 @@ def _check(compiled: CompiledModel, axes: Mapping[str, DoseAxis], contexts: Mapp
         raise InputError(f"two drugs have the same name: {', '.join(axes)}; give each drug once, with all its doses")
     if len(set(readouts)) < len(readouts):
         raise InputError(f"a readout was given twice: {', '.join(readouts)}")
-    dosed = {axis.parameter for axis in axes.values()}
-    for context, row in contexts.items():
-        if clash := sorted(dosed & row.keys()):
-            raise InputError(f"the context {context!r} sets {clash[0]!r}, which is a dose of the matrix")
     if len({axis.parameter for axis in axes.values()}) < len(axes):
         raise InputError("two drugs share one dose parameter; give each its own")
     for readout in readouts:

@@ -23,6 +23,7 @@ from ..simulator.errors import InputError, unknown_name
 from ..simulator.options import SolverOptions
 from ..simulator.protocol import Conditions, Segment, checked_times
 from ..simulator.status import Status
+from .runs import noise_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -194,7 +195,8 @@ def population_residual(
     with np.errstate(all="ignore"):
         median = np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else np.nan
                            for row in values[:, :, 0]])  # fmt: skip
-        left = np.where(median[:, None, None] > 0, values[:, :, 1:] / median[:, None, None], np.nan)
+        clear = median[:, None, None] > noise_of(compiled, [readout], options)
+        left = np.where(clear, values[:, :, 1:] / median[:, None, None], np.nan)
     known = np.isfinite(left)
     with np.errstate(all="ignore"):
         above = np.where(known.any(axis=1), (left > threshold).sum(axis=1) / known.sum(axis=1), np.nan)

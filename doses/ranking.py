@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..simulator.ensemble import simulate
 from ..simulator.errors import InputError, unknown_name
 from ..simulator.options import SolverOptions
-from ..simulator.progress import progress_bar
 from ..simulator.protocol import Conditions, Segment, checked_times
-from ..simulator.status import Status
+from .runs import noise_of, run_blocks
 from .weighted import checked_weights, quantiles, share
 
 if TYPE_CHECKING:
@@ -28,13 +26,8 @@ if TYPE_CHECKING:
     from ..simulator.compiled import CompiledModel
 
 Float = npt.NDArray[np.float64]
-AT_ONCE = 8192
-"""Runs in one call of the solver, so that memory stays bounded."""
 QUANTILES = (0.05, 0.5, 0.95)
 UNTREATED = "untreated"
-SEARCHED = (1e-4, 1e7)
-"""Doses between which one is looked for."""
-PER_DECADE, ZOOMS = 4, 3
 
 
 def compare(
@@ -49,8 +42,7 @@ def compare(
     weights: npt.ArrayLike = (1.0,),
     at_rest: Mapping[str, float] | None = None,
     options: SolverOptions | None = None,
-    threads: int | None = None,
-    progress: bool = False,
+    **settings: Any,
 ) -> xr.Dataset:
     """Return what is left of the read-outs under every treatment, in every context, for every member.
 
@@ -70,15 +62,15 @@ def compare(
         One per member.
     at_rest
         Values, before the treatment, of the parameters that treatments set: there, all treatments are equal.
-    options, threads, progress
-        As in `simulate`.
+    options, settings
+        `options`, `threads` and `progress` as in `simulate`; `checkpoint` and `resume` as in `dose_matrix`.
 
     Returns
     -------
     Dataset
         `value` (member, context, treatment, readout) and `control` (member, context, readout) of the untreated cell, in
         the unit of the read-out; `residual`, value over control; `status`, `control_status`; `weight`. Failed runs are
-        NaN and counted in `attrs`.
+        NaN and counted in `attrs`; so is what is left of a control that is not above the absolute tolerance.
 
     Raises
     ------
@@ -97,33 +89,19 @@ def compare(
     weight, times = checked_weights(weights, np.size(weights)), checked_times([time])
     before = (Segment(-math.inf, 0.0, dict(at_rest or {})),)
 
-    shape = (len(weight), len(contexts), 1 + len(treatments))
-    per_member = shape[1] * shape[2]
-    values = np.full((*shape, len(readouts)), np.nan)
-    status = np.full(shape, int(Status.PENDING))
-    attributes: dict[str, Any] = {}
-    step = max(1, AT_ONCE // per_member)
-    with progress_bar(len(weight) * per_member, "ranking", shown=progress) as advance:
-        for start in range(0, len(weight), step):
-            block = slice(start, min(start + step, len(weight)))
-            parameters = _parameters(compiled, range(len(weight))[block], contexts, treatments, cell, given)
-            rows = tuple(
-                f"member {member}, {context}, {treatment}" for member in range(len(weight))[block]
-                for context in contexts for treatment in (UNTREATED, *treatments)
-            )  # fmt: skip
-            result = simulate(compiled, times, Conditions(rows, parameters, before), observables=list(readouts),
-                              options=options, threads=threads)  # fmt: skip
-            values[block] = result.values[:, 0].reshape(-1, *values.shape[1:])
-            status[block] = result.status.reshape(-1, *status.shape[1:])
-            attributes = dict(result.attributes)
-            advance(block.stop * per_member)
-            if result.interrupted:
-                break
+    def conditions(first: int, last: int) -> Conditions:
+        cells = [(i // len(contexts), contexts[i % len(contexts)]) for i in range(first, last)]
+        parameters = _parameters(compiled, cells, treatments, cell, given)
+        rows = (f"member {m}, {c}, {treatment}" for m, c in cells for treatment in (UNTREATED, *treatments))
+        return Conditions(tuple(rows), parameters, before)
 
+    shape = (len(weight), len(contexts), 1 + len(treatments))
+    runs = run_blocks(compiled, (shape[0] * shape[1], shape[2]), conditions, times, readouts, options=options,
+                      **{"label": "ranking", **settings})  # fmt: skip
+    values, status = runs.values.reshape(*shape, len(readouts)), runs.status.reshape(shape)
     with np.errstate(all="ignore"):
-        residual = np.where(values[:, :, :1] > 0, values[:, :, 1:] / values[:, :, :1], np.nan)
-    n_pending = int(np.isin(status, (Status.STOPPED, Status.PENDING)).sum())
-    n_failed = int((status != int(Status.OK)).sum()) - n_pending
+        clear = values[:, :, :1] > noise_of(compiled, readouts, options)
+        residual = np.where(clear, values[:, :, 1:] / values[:, :, :1], np.nan)
     dims = ("member", "context", "treatment")
     return xr.Dataset(
         {
@@ -140,15 +118,7 @@ def compare(
             "treatment": list(treatments),
             "readout": list(readouts),
         },
-        attrs={
-            **attributes,
-            "time": float(time),
-            "n_runs": int(status.size),
-            "n_failed": n_failed,
-            "n_pending": n_pending,
-            "failures": f"{status.size} runs, {n_failed} failed" + (f", {n_pending} not done" if n_pending else ""),
-            "interrupted": int(n_pending > 0),
-        },
+        attrs={**runs.told, "time": float(time)},
     )
 
 
@@ -295,81 +265,14 @@ def shares_of_spread(
     return table[["readout", "context", "treatment", *columns]]
 
 
-def doses_leaving(
-    compiled: CompiledModel,
-    rows: Mapping[str, Mapping[str, float]],
-    doses: Mapping[str, str],
-    readouts: Mapping[str, str],
-    time: float,
-    *,
-    level: float = 0.1,
-    at_rest: Mapping[str, float] | None = None,
-    options: SolverOptions | None = None,
-    threads: int | None = None,
-) -> dict[str, float]:
-    """Return, per drug, the smallest dose that leaves `level` of a read-out of the untreated cell; NaN if none does.
-
-    Found by runs on a grid of doses, four per decade from 1e-4 to 1e7 in the model's unit, which is then refined about
-    the first dose that leaves less; between neighbours the logarithm of what is left is taken for linear in that of
-    the dose.
-
-    Parameters
-    ----------
-    compiled
-        The model.
-    rows
-        Drug -> parameter values of the cell and the drug.
-    doses, readouts
-        Drug -> parameter that holds its dose, and the read-out that counts.
-    time
-        At which is read, after the drug was given.
-    level
-        Fraction that may be left, between 0 and 1.
-    at_rest
-        As in `compare`.
-    options, threads
-        As in `simulate`.
-    """
-    if not 0 < level < 1:
-        raise InputError(f"level is {level}, expected a fraction between 0 and 1")
-    low, high = dict.fromkeys(rows, math.log10(SEARCHED[0])), dict.fromkeys(rows, math.log10(SEARCHED[1]))
-    n = 1 + round((math.log10(SEARCHED[1]) - math.log10(SEARCHED[0])) * PER_DECADE)
-    before = (Segment(-math.inf, 0.0, {**(at_rest or {}), **dict.fromkeys(doses.values(), 0.0)}),)
-    read = sorted(set(readouts.values()))
-    found: dict[str, float] = {}
-    for zoom in range(ZOOMS):
-        grids = {drug: np.linspace(low[drug], high[drug], n if zoom == 0 else 5) for drug in rows}
-        runs = {
-            f"{drug} {i}": {**row, doses[drug]: dose}
-            for drug, row in rows.items()
-            for i, dose in enumerate([0.0, *10.0 ** grids[drug]])
-        }
-        result = simulate(compiled, checked_times([time]), Conditions.from_rows(compiled, runs, before),
-                          observables=read, options=options, threads=threads)  # fmt: skip
-        left = result.values[:, 0].reshape(len(rows), -1, len(read))
-        for drug, values in zip(rows, left, strict=True):
-            signal = values[:, read.index(readouts[drug])]
-            with np.errstate(all="ignore"):
-                y = np.log10(signal[1:] / signal[0]) - math.log10(level)
-            below = np.flatnonzero(y <= 0)
-            i = int(below[0]) if len(below) else 0
-            if i == 0 or not np.isfinite(y[i - 1]):  # never, or already below at the lowest dose
-                found[drug] = math.nan if not len(below) else 10.0 ** float(grids[drug][i])
-                continue
-            low[drug], high[drug] = grids[drug][i - 1], grids[drug][i]
-            part = y[i - 1] / (y[i - 1] - y[i])
-            found[drug] = 10.0 ** float(low[drug] + part * (high[drug] - low[drug]))
-    return found
-
-
-def _parameters(compiled: CompiledModel, members: Sequence[int], contexts: Sequence[str], treatments: Sequence[str],
+def _parameters(compiled: CompiledModel, pairs: Sequence[tuple[int, str]], treatments: Sequence[str],
                 cell: Callable[[int, str], Mapping[str, float]],
                 given: Callable[[int, str, str], Mapping[str, float]]) -> Float:  # fmt: skip
-    """Return (n_members * n_contexts * (1 + n_treatments), n_parameters), the untreated cell before its treatments."""
+    """Return (n_pairs * (1 + n_treatments), n_parameters), the untreated cell of each pair before its treatments."""
     index = {name: i for i, name in enumerate(compiled.parameters)}
-    cells = Conditions.from_rows(compiled, {f"member {m}, {c}": cell(m, c) for m in members for c in contexts})
+    cells = Conditions.from_rows(compiled, {f"member {m}, {c}": cell(m, c) for m, c in pairs})
     p = np.repeat(cells.parameters[:, None, :], 1 + len(treatments), axis=1)
-    for i, (member, context) in enumerate((m, c) for m in members for c in contexts):
+    for i, (member, context) in enumerate(pairs):
         for j, treatment in enumerate(treatments, start=1):
             values = given(member, context, treatment)
             if unknown := [name for name in values if name not in index]:

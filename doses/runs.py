@@ -6,10 +6,12 @@ A cell is one member of an ensemble in one context: a row of parameter values wi
 from __future__ import annotations
 
 import math
+import os
 import time as wall
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,12 +19,15 @@ import numpy.typing as npt
 
 from ..simulator.ensemble import simulate
 from ..simulator.errors import InputError, unknown_name
+from ..simulator.identity import solver
 from ..simulator.memory import require_memory
 from ..simulator.options import SolverOptions, absolute_tolerances
 from ..simulator.progress import progress_bar
 from ..simulator.protocol import Conditions, Segment
 from ..simulator.result import count_in_words
+from ..simulator.shards import Block
 from ..simulator.status import Status
+from .blocks import Blocks
 from .dosing import Dosing, dosing_segments
 
 if TYPE_CHECKING:
@@ -46,36 +51,49 @@ class Runs:
     status: npt.NDArray[np.int64]
     """(n_cells, n_points)"""
     failures: str
+    """How many finished and, for the others, why not."""
     seconds: float
     attributes: Mapping[str, Any]
     """Model, versions and settings of the solver."""
 
     @property
-    def n_pending(self) -> int:
-        """Runs that were not done."""
-        return int(np.count_nonzero(np.isin(self.status, (Status.STOPPED, Status.PENDING))))
-
-    @property
-    def n_failed(self) -> int:
-        """Runs that were done and failed."""
-        return int(np.count_nonzero(self.status != Status.OK)) - self.n_pending
+    def told(self) -> dict[str, Any]:
+        """The attributes, and how many runs there are, failed and were not done."""
+        n_pending = int(np.count_nonzero(np.isin(self.status, (Status.STOPPED, Status.PENDING))))
+        return {
+            **self.attributes,
+            "n_runs": self.status.size,
+            "n_failed": int(np.count_nonzero(self.status != Status.OK)) - n_pending,
+            "n_pending": n_pending,
+            "failures": self.failures,
+            "interrupted": int(n_pending > 0),
+            "seconds": self.seconds,
+        }
 
 
 def cells_of(
     compiled: CompiledModel, contexts: Mapping[str, Mapping[str, float]], members: Sequence[Mapping[str, float]],
-    overrides: Overrides | None = None,
+    drugs: Mapping[str, str], overrides: Overrides | None = None,
 ) -> Conditions:  # fmt: skip
-    """Return the cells, member by member: the parameters of each member under those of the context.
+    """Return the cells, member by member: the parameters of each member and of the context together.
 
     With `overrides`, a member is not made of parameters of the model: what they make of it is laid over the context.
+
+    Raises InputError where two of member, context and drugs (name -> parameter of the dose) set one parameter.
     """
     if not members:
         raise InputError("members is empty; pass None for the nominal parameters")
+    dosed = set(drugs.values())
+    for context, values in contexts.items():
+        if clash := sorted(dosed & values.keys()):
+            raise InputError(f"the context {context!r} sets {clash[0]!r}, which is a dose")
     rows = {}
     for m, member in enumerate(members):
         for context, values in contexts.items():
-            laid = {**member, **values} if overrides is None else {**values, **overrides(member, context)}
-            rows[f"member {m}, {context}"] = laid
+            if overrides is None and (clash := sorted(member.keys() & (values.keys() | dosed))):
+                other = "is a dose" if clash[0] in dosed else f"the context {context!r} sets, too"
+                raise InputError(f"member {m} sets {clash[0]!r}, which {other}; leave it out of one, or give overrides")
+            rows[f"member {m}, {context}"] = {**values, **(member if overrides is None else overrides(member, context))}
     return Conditions.from_rows(compiled, rows)
 
 
@@ -118,8 +136,7 @@ def noise_of(compiled: CompiledModel, readouts: Sequence[str], options: SolverOp
 
 def run_cells(
     compiled: CompiledModel, cells: Conditions, drugs: Mapping[str, str], points: Float, times: Float,
-    readouts: Sequence[str], schedule: Schedule, *, options: SolverOptions | None = None, threads: int | None = None,
-    progress: bool = False, label: str = "dose matrix",
+    readouts: Sequence[str], schedule: Schedule, **settings: Any,
 ) -> Runs:  # fmt: skip
     """Run every cell at every point.
 
@@ -131,50 +148,102 @@ def run_cells(
         Doses, the same for all cells or each cell's own.
     schedule
         What the doses mean in time.
+    settings
+        As in `run_blocks`.
+    """
+    points = np.broadcast_to(points, (len(cells), *points.shape[-2:]))
+    n_points, columns = points.shape[1], [compiled.parameter_index(parameter) for parameter in drugs.values()]
+
+    def runs(first: int, last: int) -> Conditions:
+        doses = points[first:last].reshape(-1, len(columns))
+        parameters = np.repeat(cells.parameters[first:last], n_points, axis=0)
+        parameters[:, columns] = doses
+        names = tuple(
+            f"{cells.names[i]}, {_words(drugs, point)}" for i in range(first, last) for point in points[i]
+        )  # fmt: skip
+        return Conditions(names, parameters, tuple(schedule(doses)))
+
+    return run_blocks(compiled, (len(cells), n_points), runs, times, readouts, **settings)
+
+
+def run_blocks(
+    compiled: CompiledModel, shape: tuple[int, int], runs: Callable[[int, int], Conditions], times: Float,
+    readouts: Sequence[str], *, options: SolverOptions | None = None, threads: int | None = None,
+    progress: bool = False, label: str = "dose matrix", checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = True,
+) -> Runs:  # fmt: skip
+    """Run what `runs` makes of cells, block by block.
+
+    Parameters
+    ----------
+    shape
+        Number of cells, and of the runs of each.
+    runs
+        The cells from a first one to before a last one -> their runs, cell by cell.
+    checkpoint, resume
+        Folder in which finished blocks are kept, None for none; whether to take up those that are there.
 
     Other arguments as in `simulate`. After Ctrl-C the runs not yet done are PENDING.
+
+    Raises
+    ------
+    InputError
+        Before any run starts: if there are too many runs for the memory, or the folder is of another job.
+    OSError
+        If a finished block cannot be written.
     """
+    n_cells, n_points = shape
     require_memory(
-        16.0 * len(cells) * points.shape[-2] * len(times) * len(readouts),
-        f"{len(cells) * points.shape[-2]:,} runs x {len(times):,} times x {len(readouts):,} readouts",
+        16.0 * n_cells * n_points * len(times) * len(readouts),
+        f"{n_cells * n_points:,} runs x {len(times):,} times x {len(readouts):,} readouts",
         "ask for fewer doses, members or times",
     )
-    points = np.broadcast_to(points, (len(cells), *points.shape[-2:]))
-    n_points = points.shape[1]
-    columns = [compiled.parameter_index(parameter) for parameter in drugs.values()]
-    values = np.full((len(cells), n_points, len(times), len(readouts)), np.nan)
-    status = np.full((len(cells), n_points), int(Status.PENDING), np.int64)
-    attributes: Mapping[str, Any] = {}
-    message, began = "", wall.monotonic()
-    at_once = max(BLOCK // max(n_points, 1), 1)
+    values = np.full((*shape, len(times), len(readouts)), np.nan)
+    status = np.full(shape, int(Status.PENDING), np.int64)
+    messages: dict[int, str] = {}
+    began, at_once = wall.monotonic(), max(BLOCK // max(n_points, 1), 1)
+    missing = [slice(start, min(start + at_once, n_cells)) for start in range(0, n_cells, at_once)]
+    kept = None
+    if checkpoint is not None:
+        kept = Blocks(Path(checkpoint), {
+            "model": f"{compiled.name} ({compiled.hash[:16]})", "runs": list(shape), "times": times.tolist(),
+            "readouts": list(readouts), **solver(compiled, options or SolverOptions()),
+        }, resume=resume)  # fmt: skip
+
+    def fill(cells: slice, of_runs: Float, codes: npt.NDArray[Any], told: Mapping[int, str]) -> None:
+        values[cells] = of_runs.reshape(-1, *values.shape[1:])
+        status[cells] = codes.reshape(-1, n_points)
+        messages.update(told)
+
+    if kept is not None:
+        for cells in [cells for cells in missing if cells.start * n_points in kept]:
+            if (block := kept.read(cells.start * n_points, runs(cells.start, cells.stop))) is not None:
+                fill(cells, block.values, block.status, block.messages)
+                missing.remove(cells)
+    attributes: Mapping[str, Any] = {} if kept is None else kept.attributes
+    done = status.size - sum(cells.stop - cells.start for cells in missing) * n_points
     with progress_bar(status.size, label, shown=progress) as advance:
-        for start in range(0, len(cells), at_once):
-            block, done = slice(start, start + at_once), start * n_points
+        advance(done)
+        for cells in missing:
             try:
-                doses = points[block].reshape(-1, len(columns))
-                parameters = np.repeat(cells.parameters[block], n_points, axis=0)
-                parameters[:, columns] = doses
-                names = [
-                    f"{cell}, {_words(drugs, point)}"
-                    for cell, own in zip(cells.names[block], points[block], strict=True)
-                    for point in own
-                ]
-                conditions = Conditions(tuple(names), parameters, tuple(schedule(doses)))
-                result = simulate(compiled, times, conditions, observables=readouts, options=options, threads=threads,
-                                  progress=partial(_further, advance, done))  # fmt: skip
+                conditions = runs(cells.start, cells.stop)
+                result = simulate(compiled, times, conditions, observables=list(readouts), options=options,
+                                  threads=threads, progress=partial(_further, advance, done))  # fmt: skip
             except KeyboardInterrupt:
                 if not attributes:
                     raise
                 break
-            values[block] = result.values.reshape(-1, *values.shape[1:])
-            status[block] = result.status.reshape(-1, n_points)
+            first, done = cells.start * n_points, done + len(conditions)
+            told = {first + int(i): f"{conditions.names[i]}: {result.message(int(i))}"
+                    for i in np.flatnonzero(~result.ok)[:1]}  # fmt: skip
+            fill(cells, result.values, result.status, told)
             attributes = result.attributes
-            failed = np.flatnonzero(~result.ok)
-            if len(failed) and not message:
-                message = f"{names[failed[0]]}: {result.message(int(failed[0]))}"
             if result.interrupted:
                 break
-    failures = count_in_words(status.ravel(), lambda _: message)
+            if kept is not None:
+                block = Block(first, first + len(conditions), result.values, result.status.astype(np.int8), told)
+                kept.keep(block, conditions, attributes)
+    failures = count_in_words(status.ravel(), lambda _: messages[min(messages)])
     return Runs(values, status, failures, wall.monotonic() - began, attributes)
 
 

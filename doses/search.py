@@ -177,7 +177,7 @@ def find_dose(
     t = checked_times(times)
     parameter_sets = [{}] if members is None else list(members)
     held = {name: (parameters or {}).get(name, name) for name in (drug, *beside)}
-    cells = cells_of(compiled, contexts, parameter_sets, overrides)
+    cells = cells_of(compiled, contexts, parameter_sets, held, overrides)
     weight = checked_weights(weights, len(parameter_sets))
     schedule = schedule_of(compiled, held, cells, float(t[-1]), tuple(protocol), dosing)
     others = np.array([*beside.values()])
@@ -335,7 +335,7 @@ def left_at(
     t = checked_times(times)
     parameter_sets = [{}] if members is None else list(members)
     held = {name: (parameters or {}).get(name, name) for name in doses}
-    cells = cells_of(compiled, contexts, parameter_sets, overrides)
+    cells = cells_of(compiled, contexts, parameter_sets, held, overrides)
     weight = checked_weights(weights, len(parameter_sets))
     points = np.stack([np.broadcast_to(np.asarray(each, float), len(contexts)) for each in doses.values()], axis=1)
     points = np.tile(points, (len(weight), 1))[:, None]
@@ -355,7 +355,7 @@ def _left(
     points = np.concatenate([np.zeros_like(points[:, :1]), points], axis=1)  # the untreated control first
     runs = run_cells(compiled, cells, drugs, points, times, [readout], schedule, options=options, threads=threads,
                      progress=progress, label="dose search")  # fmt: skip
-    if runs.n_pending:
+    if runs.told["n_pending"]:
         raise InputError(f"the search was stopped before it had an answer: {runs.failures}")
     values = runs.values[..., 0]
     control = values[:, :1]

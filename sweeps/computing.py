@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..simulator.ensemble import available_threads
 from ..simulator.errors import InputError, unknown_name
+from ..simulator.shards import Block, pack
 from ..simulator.status import Status
-from .shards import Block, pack
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess

@@ -7,12 +7,7 @@ they work is part of it.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
-import json
-import math
-import platform
-import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -22,12 +17,13 @@ import numpy.typing as npt
 
 from ..simulator.ensemble import simulate
 from ..simulator.errors import InputError
+from ..simulator.identity import checksum, plain, software, solver
 from ..simulator.options import SolverOptions, absolute_tolerances
 from ..simulator.protocol import Conditions, Segment, check_protocol, timeline
+from ..simulator.shards import Block
 from ..simulator.status import Status
 from .keeping import Keep
 from .points import Points, as_points, points_from
-from .shards import Block
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,27 +158,20 @@ class SweepDesign:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """All that decides the numbers, by name, in values that JSON can hold."""
-        options = {
-            field.name: getattr(self.options, field.name)
-            for field in dataclasses.fields(self.options)
-            if field.name not in ("atol", "max_seconds")  # the latter decides only which runs are pending
-        }
-        atol = absolute_tolerances(self.compiled, self.options)
         ends = self.points.rows(0, min(8, len(self))), self.points.rows(max(len(self) - 8, 0), len(self))
         return {
             "model": f"{self.compiled.name} ({self.compiled.hash[:16]})",
             "number of points": len(self),
             "parameters": self.points.recipe(),
-            "first and last points": _checksum(*ends),
+            "first and last points": checksum(*ends),
             "fixed": dict(sorted(self.fixed.items())),
-            "protocol": [_plain(segment) for segment in sorted(self.protocol, key=lambda segment: segment.start)],
+            "protocol": [plain(segment) for segment in sorted(self.protocol, key=lambda segment: segment.start)],
             "times": self.keep.times.tolist(),
             "readouts": list(self.keep.readouts),
             "keep": list(self.keep.words),
             "course": [] if not self.keep.words else self.keep.times[self.keep._course].tolist(),
-            "options": options,
-            "atol": float(atol[0]) if np.ptp(atol) == 0 else f"per species ({_checksum(atol)})",
-            "software": _software(),
+            **solver(self.compiled, self.options),
+            "software": software(),
         }
 
     def to_file(self) -> dict[str, Any]:
@@ -217,66 +206,3 @@ def _stretches(numbers: range | Sequence[int]) -> list[range]:
         return [numbers]
     breaks = [0, *(j for j in range(1, len(numbers)) if numbers[j] != numbers[j - 1] + 1), len(numbers)]
     return [range(numbers[i], numbers[j - 1] + 1) for i, j in itertools.pairwise(breaks)]
-
-
-def identity_hash(identity: Mapping[str, Any]) -> str:
-    """Return the hash of an identity: 64 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-
-
-def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return `name was this, is that` for all that differs between two identities."""
-    before, after = _flat(then), _flat(now)
-    return [
-        f"{name} was {_short(before.get(name, 'not given'))}, is {_short(after.get(name, 'not given'))}"
-        for name in dict.fromkeys((*after, *before))
-        if before.get(name) != after.get(name)
-    ]
-
-
-def _flat(identity: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in identity.items():
-        path = f"{above}{name}"
-        flat |= _flat(value, f"{path}: ") if isinstance(value, Mapping) else {path: value}
-    return flat
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 80 else f"{text[:60]} ... ({_checksum(text.encode())})"
-
-
-def _plain(segment: Segment) -> dict[str, Any]:
-    def number(x: float) -> float | str:
-        return float(x) if math.isfinite(x) else str(float(x))
-
-    values = {
-        name: f"per point ({_checksum(np.asarray(value, float))})" if np.ndim(value) else float(np.asarray(value))
-        for name, value in segment.set.items()
-    }
-    return {"start": number(segment.start), "end": number(segment.end), "set": values}
-
-
-def _checksum(*parts: Float | bytes) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part if isinstance(part, bytes) else np.ascontiguousarray(part, "<f8").tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _software() -> dict[str, str]:
-    """Return the versions of all that decides the last digits on one kind of machine."""
-    import llvmlite
-    import numba
-
-    from ..simulator.kernel_cache import HERE, KERNEL_FILES
-
-    return {
-        "residuum": getattr(sys.modules[__name__.partition(".")[0]], "__version__", "unknown"),
-        "kernels": _checksum(*((HERE / name).read_bytes() for name in KERNEL_FILES)),
-        "numba": numba.__version__,
-        "llvmlite": llvmlite.__version__,
-        "numpy": np.__version__,
-        "machine": f"{platform.system()} {platform.machine()}",
-    }

@@ -20,10 +20,11 @@ import numpy as np
 
 from ..simulator.compiled import CompiledModel
 from ..simulator.errors import InputError
+from ..simulator.identity import differences, identity_hash
 from ..simulator.network import parse_net
-from .design import SweepDesign, differences, identity_hash
+from ..simulator.shards import Block, Damaged, Foreign, Header, unpack, write_durably
+from .design import SweepDesign
 from .points import PointTable
-from .shards import Block, Damaged, Foreign, Header, unpack, write_durably
 
 SCHEMA = "residuum-sweep-1"
 SHARD_SIZE = 1024

@@ -17,10 +17,10 @@ import numpy as np
 from ..simulator.errors import InputError
 from ..simulator.memory import require_memory
 from ..simulator.report import write_whole
+from ..simulator.shards import Block, Damaged, Foreign
 from ..simulator.status import Status
 from .design import SweepDesign
 from .folder import SweepFolder
-from .shards import Block, Damaged, Foreign
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -39,7 +39,7 @@ def test_doses_are_those_of_patients_or_of_equal_effect() -> None:
                           observables=["pFLT3"])["pFLT3"].item()
         for given in ({"quizartinib": 0.0}, {"quizartinib": dose})
     ]  # fmt: skip
-    assert result[1] / result[0] == pytest.approx(0.1, rel=1e-3)
+    assert result[1] / result[0] == pytest.approx(0.1, rel=3e-3)  # read between neighbours, 16 per decade
 
 
 def test_a_drug_of_another_class_has_no_dose_of_equal_effect() -> None:

@@ -13,7 +13,8 @@ from helpers import GRID, small_matrix
 from helpers import command as residuum
 
 import residuum as package
-from residuum.doses import DoseAxis, DoseMatrix, load_matrix
+from residuum.doses import DoseAxis, DoseMatrix, load_matrix, runs
+from residuum.simulator import simulate
 
 
 def of(drug: list[float], other: list[float], **changes: Any) -> DoseMatrix:
@@ -125,3 +126,31 @@ def test_one_drug_gives_curves_and_three_give_bars(
     assert residuum(*MATRIX, "--out", str(tmp_path)) == 0
     assert says in (tmp_path / "report.html").read_text()
     assert {path.name for path in tmp_path.glob("*.png")} == figures
+
+
+@pytest.mark.fault
+def test_a_matrix_that_was_stopped_goes_on_with_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["matrix", "--drug", "gilteritinib=0,100", "--context", "blast-itd", "--context", "blast-wt",
+             "--readout", "pERK", "--at", "10min"]  # fmt: skip
+    assert residuum(*words, "--out", str(tmp_path / "whole")) == 0
+    monkeypatch.setattr(runs, "BLOCK", 3)  # one context
+    calls: list[Any] = []
+
+    def stopped(*arguments: Any, **settings: Any) -> Any:
+        calls.append(simulate(*arguments, **settings))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return calls[-1]
+
+    monkeypatch.setattr(runs, "simulate", stopped)
+    out = tmp_path / "out"
+    assert residuum(*words, "--out", str(out)) == 130
+    assert "3 of 6 runs done" in (told := capsys.readouterr().err) and "go on with --resume" in told
+    assert residuum(*words, "--out", str(out)) == 2 and "--resume" in capsys.readouterr().err
+    assert residuum(*words[:-1], "20min", "--resume", "--out", str(out)) == 2
+    assert "another job: times was [600.0], is [1200.0]" in capsys.readouterr().err
+    assert residuum(*words, "--resume", "--out", str(out)) == 0 and len(calls) == 3
+    assert (out / "matrix.csv").read_bytes() == (tmp_path / "whole" / "matrix.csv").read_bytes()
+    assert not (out / "blocks").exists() and not (out / "matrix.partial.nc").exists()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import xarray as xr
 
-from residuum.commands import main
+from residuum.commands import main, ranking
+from residuum.doses import runs
+from residuum.simulator import simulate
 
 SMALL = ("--context", "blast-itd+erk-stroma", "--tki", "gilteritinib", "--partner", "trametinib", "--dose",
          "gilteritinib=30", "--dose", "trametinib=1nM", "--members", "2")  # fmt: skip
@@ -71,3 +74,26 @@ def test_what_cannot_be_ranked_is_refused_in_one_line(
     assert message in said
     assert len(said.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.fault
+def test_a_ranking_that_was_stopped_goes_on_with_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (*SMALL, "--ensemble", "nominal", "--prior", "stroma", "--out", str(tmp_path))
+    monkeypatch.setattr(runs, "BLOCK", 4)  # one member
+    calls: list[object] = []
+
+    def stopped(*arguments: Any, **settings: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 4:  # the second member, of those with stroma drawn anew
+            raise KeyboardInterrupt
+        return simulate(*arguments, **settings)
+
+    monkeypatch.setattr(runs, "simulate", stopped)
+    assert run(monkeypatch, *words) == 130
+    assert "4 of 8 runs done" in (told := capsys.readouterr().err) and "go on with --resume" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["blocks"]
+    monkeypatch.setattr(ranking, "_page", lambda folder, *_: folder / "rank.html")
+    assert run(monkeypatch, *words, "--resume") == 0 and len(calls) == 5
+    assert (tmp_path / "spread.csv").exists() and not (tmp_path / "blocks").exists()

@@ -190,6 +190,8 @@ def test_failed_cells_are_nan_counted_and_named() -> None:
         ({"dosing": {"d1": Dosing.constant()}, "protocol": [Segment(0, 1)]}, "protocol and dosing were both given"),
         ({"readouts": ["P", "P"]}, "given twice"),
         ({"contexts": {"c": {"d1": 5.0}}}, "sets 'd1', which is a dose"),
+        ({"members": [{}, {"kd": 1.0}]}, "member 1 sets 'kd', which the context 'slow' sets, too; leave it out of one"),
+        ({"members": [{"d1": 1.0}]}, "member 0 sets 'd1', which is a dose"),
         ({"times": "2h"}, "times must be numbers"),
     ],
 )

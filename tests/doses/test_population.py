@@ -180,3 +180,8 @@ def test_a_patient_without_numbers_is_a_cross() -> None:
     found = residual(population(), options=SolverOptions(max_steps=1))
     crosses = waterfall_figure(found).axes[0].lines[0]
     assert len(np.asarray(crosses.get_xdata())) == 3
+
+
+def test_there_is_no_fraction_of_a_control_that_is_noise() -> None:
+    found = residual(population(), options=SolverOptions(atol=100.0))
+    assert found["left"].isnull().all() and np.isfinite(found["control"]).all()

@@ -135,7 +135,7 @@ def test_the_cheapest_combination_minimises_the_cost_on_the_contour() -> None:
 
 def test_what_is_left_at_doses_of_each_context() -> None:
     left = left_at(
-        two_independent_drugs(), {"d1": [1.0, 3.0], "d2": 1.0}, {"slow": {"kd": 0.5}, "fast": {}}, "P", [1.0, 1e4],
+        two_independent_drugs(), {"d1": [1.0, 3.0], "d2": 1.0}, {"one": {}, "other": {}}, "P", [1.0, 1e4],
         members=[{}, {"kd": 2.0}],
     )  # fmt: skip
     assert left.dims == ("member", "context", "time")

@@ -21,9 +21,9 @@ from helpers import two_independent_drugs
 from sweeping import shards, toy_design
 
 from residuum.simulator import InputError
+from residuum.simulator import shards as files
 from residuum.sweeps import Computed, Prior, Sobol, SweepDesign, open_sweep, sweep
 from residuum.sweeps import folder as folders
-from residuum.sweeps import shards as files
 
 pytestmark = pytest.mark.fault
 

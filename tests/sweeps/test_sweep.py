@@ -371,7 +371,7 @@ def test_another_solver_confirms_a_sweep(kind: str, tmp_path: Path) -> None:
 
 
 def test_numbers_that_were_tampered_with_are_found(tmp_path: Path) -> None:
-    from residuum.sweeps.shards import pack
+    from residuum.simulator.shards import pack
 
     design = toy_design(16)
     done = sweep(design, tmp_path / "s", shard_size=16)

@@ -1,4 +1,4 @@
-"""Shards: what a stretch of points gave in, one file of bytes out; the same back from a file, or what is wrong with it.
+"""Shards: what a stretch of runs gave in, one file of bytes out; the same back from a file, or what is wrong with it.
 
 A file is one line of JSON and the numbers after it, values as little-endian doubles and a byte of status per run. The
 line says which design and which points they belong to, and has the checksum of all. The same runs give the same bytes.
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..simulator.status import Status
+from .status import Status
 
 SCHEMA = "residuum-shard-1"
 
