@@ -142,13 +142,16 @@ def _synergy(
     _, label, tag = _times(matrix)[-1]
     left = matrix.residual().isel(time=[-1]).squeeze([drug for drug in matrix.drugs if drug not in varied], drop=True)
     scores = synergy_scores(left, models=models or None, structural=structural)
-    attributes = scores.attrs
+    attributes, known = scores.attrs, scores["known"].to_numpy()
+    partial = known[(known > 0) & (known < 1 - 1e-9)]
     words = [
         "Excess is what drugs silence together beyond what a null model expects of drugs that do nothing for each "
         "other, as a fraction of the control: above 0 is synergy, below 0 antagonism. Tables tell its mean over all "
         f"combinations. Models disagree where one says more than {attributes['threshold']:g} and another less than "
         f"-{attributes['threshold']:g}.",
         f"All beside {beside}." if (beside := figures.background(matrix)) else "",
+        f"Members without one are left out; the others have at least {partial.min():.0%} of the weight."
+        if partial.size else "",
         attributes["note"],
         *(f"{what}: {attributes[key]}." for key, what in (("left_out", "Left out"), ("unknown", "Not known"))
           if attributes[key]),
@@ -181,7 +184,8 @@ def _scored(scores: xr.Dataset, label: str) -> list[tuple[str, pd.DataFrame]]:
                       for above, below in zip(*sides, strict=True))  # fmt: skip
             probability.append({**row, **dict(zip(names, shares, strict=True))})
     threshold = scores.attrs["threshold"]
-    tables = [(f"Mean excess, {label} after the drugs", pd.DataFrame(excess))]
+    band = ", median [5 %, 95 %]" if many else ""
+    tables = [(f"Mean excess, {label} after the drugs{band}", pd.DataFrame(excess))]
     if many:
         title = f"Probability of synergy (mean excess above {threshold:g}), of antagonism (below -{threshold:g})"
         tables.append((title, pd.DataFrame(probability)))

@@ -73,3 +73,11 @@ def test_a_third_drug_at_one_dose_is_the_background_of_two(tmp_path: Path) -> No
     matrix = small_matrix(drugs={"d1": GRID, "d2": GRID, "kd": [1.0]}, contexts={"cell": {}}, times=[9.0])
     page = write_matrix(tmp_path, matrix, {})
     assert "All beside kd 1 model units." in page.read_text() and (tmp_path / "synergy_P_9modeltime.png").is_file()
+
+
+def test_members_without_a_number_are_told(tmp_path: Path) -> None:
+    matrix = small_matrix(**MEMBERS)
+    matrix.dataset["value"].loc[{"member": 1, "d1": 3.0, "d2": 3.0, "readout": "P"}] = np.nan
+    page = write_matrix(tmp_path, matrix, {})
+    assert "the others have at least 75% of the weight" in page.read_text()
+    assert rows(page, "Mean excess")[1][:3] == ["cell", "P", "+0.00 [+0.00, +0.00]"]
