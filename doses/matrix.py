@@ -37,7 +37,7 @@ UNTREATED = "untreated"
 SCHEMA = "residuum-matrix-1"
 RESERVED = ("member", "context", "time", "readout", "parameter", "quantile", "value", "control", "status",
             "control_status", "weight", "noise", "member_value", "residual", "side", "crossings",
-            "share")  # fmt: skip
+            "known")  # fmt: skip
 """Names of dimensions and variables, which no drug can have."""
 
 

@@ -312,13 +312,13 @@ class _Search:
         runs = run_cells(self.compiled, cells or self.cells, self.drugs, points, self.times, [self.readout],
                          self.schedule, options=self.options, threads=self.threads, progress=self.progress,
                          label="dose search")  # fmt: skip
-        if runs.n_pending:
+        if runs.told["n_pending"]:
             raise KeyboardInterrupt
         values = runs.values[..., 0]
         control, noise = values[:, :1], noise_of(self.compiled, [self.readout], self.options)
         with np.errstate(all="ignore"):
             left = np.where(control > noise, values[:, 1:] / control, np.nan)
-        return _Left(left, (control <= noise)[:, 0], runs.failures if runs.n_failed else "")
+        return _Left(left, (control <= noise)[:, 0], runs.failures if runs.told["n_failed"] else "")
 
     def excess(self, tried: Float, left: Float, grid: Float) -> dict[str, Float]:
         """Return the excess of effect over null models at the doses tried (n_contexts, n_times), shaped as `left`.
