@@ -346,7 +346,7 @@ def _checked(compiled: CompiledModel, population: pd.DataFrame, contexts: Mappin
     for context in population["context"].unique():
         if context not in contexts:
             raise unknown_name("context", str(context), list(contexts))
-    if readout not in (*compiled.observables, *compiled.network.functions, *compiled.species):
+    if readout not in (*compiled.observables, *compiled.species):
         raise unknown_name("readout", readout, compiled.observables)
     if not 0 < threshold < math.inf:
         raise InputError(f"the threshold is {threshold}, expected a fraction above 0 of the median untreated cell")
