@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 SHIPPED, NOMINAL = "shipped", "nominal"
+MEMBERS = 50
 SCORES = ("survival_score",)
 READOUTS = ("pERK", "pSTAT5", *SCORES)
 RTOL = 1e-4
@@ -73,7 +74,9 @@ def rank(
     ensemble: Annotated[
         str, typer.Option(metavar="FILE", help=f"What `residuum sample` wrote, `{SHIPPED}` or `{NOMINAL}`.")
     ] = SHIPPED,
-    members: Annotated[int, typer.Option(metavar="N", help="Parameter sets.", min=1)] = 50,
+    members: Annotated[
+        int | None, typer.Option(metavar="N", help=f"Parameter sets; {MEMBERS} if not given.", min=1)
+    ] = None,
     prior: Annotated[
         list[Kind] | None,
         typer.Option(
@@ -125,8 +128,10 @@ def rank(
         raise InputError("--prior none stands alone")
     kinds = [] if Kind.none in kinds else distinct(kinds, "--prior")
     drawn = _ensemble(ensemble)
+    if members is not None and drawn is None and not kinds:
+        raise InputError("--members is for an --ensemble, or what is drawn by --prior; nominal parameters are one set")
     asked: dict[str, Any] = {
-        "members": members if drawn is not None or kinds else None, "tkis": tki and distinct(tki, "--tki"),
+        "members": members or MEMBERS if drawn is not None or kinds else None, "tkis": tki and distinct(tki, "--tki"),
         "readouts": READOUTS, "time": times[0], "seed": seed, "options": SolverOptions(rtol=RTOL), "threads": threads,
         "progress": show_progress(progress), "resume": resume,
         "doses": {name: values[0] for name, values in given.items()},
@@ -226,8 +231,7 @@ HOW = (
     "doses that leave a tenth, in the model with its nominal parameters, of pFLT3 (FLT3 inhibitors, blast-itd), pERK "
     "(MEK inhibitors, blast-itd), pCSF2R (JAK inhibitors, on stat5-stroma) or pFGFR1 (FGFR inhibitors, on erk-stroma): "
     "equal effect on the target, not exposure, so that these treatments are ranked apart.",
-    "Intervals are over the members: parameter sets drawn by refitting, and, for what no data set fixes, draws from "
-    "the priors. All strengths of stroma are assumed. That a MEK inhibitor lowers pERK below what a FLT3 inhibitor "
+    "All strengths of stroma are assumed. That a MEK inhibitor lowers pERK below what a FLT3 inhibitor "
     "leaves follows from the wiring. This is a model of signalling, and no advice for anybody's treatment.",
 )
 
@@ -240,6 +244,15 @@ RANKED = (
     "rank is that of the median among treatments of the same basis, first the share of the members in which it "
     "leaves least of them, little the share in which it leaves less than a quarter."
 )
+
+
+def _intervals(found: xr.Dataset) -> str:
+    """Return what intervals are over, in words."""
+    if found.sizes["member"] == 1:
+        return "There is one parameter set, and so no interval."
+    sources = ["parameter sets drawn by refitting"] if "ensemble" in found.attrs["members"] else []
+    sources += [f"draws from the priors of {found.attrs['priors']}"] if found.attrs["priors"] else []
+    return f"Intervals are over {found.sizes['member']} members: {', and, for what no data fix, '.join(sources)}."
 
 
 def _page(folder: Path, found: xr.Dataset, table: pd.DataFrame, pairs: pd.DataFrame, doses: pd.DataFrame,
@@ -261,7 +274,7 @@ def _page(folder: Path, found: xr.Dataset, table: pd.DataFrame, pairs: pd.DataFr
     numbers = {name: table[name].round(3) for name in ("median", "low", "high", "control", "first", "little")}
     shown = table.assign(**numbers, tki_nM=table["tki_nM"].round(2), partner_nM=table["partner_nM"].round(2))
     sections = [
-        Section("How to read it", HOW),
+        Section("How to read it", (*HOW, _intervals(found))),
         Section("What FLT3 inhibitors leave, and what partners add", (), intervals, [(ADDED, pairs.round(3))]),
         Section("All pairs", (), maps),
     ]

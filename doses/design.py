@@ -95,7 +95,7 @@ class Design:
             key = "moves" if self.moves else "before" if self.before is not None else "parameters"
             raise InputError(
                 f"{self.file}: {key} belongs to time courses of single doses; leave it out of a dose matrix, or use "
-                "the design with `residuum simulate --protocol`"
+                "the design with `residuum simulate --design`"
             )
         if self.medium != "free":
             raise InputError(f"{self.file}: doses in plasma need drugs of the shipped model; read the design by "
