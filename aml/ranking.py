@@ -58,8 +58,8 @@ def aml_doses(
     Returns
     -------
     DataFrame
-        Columns `drug`, `class`, `dose_nM` (NaN if no dose from 0.01 nM to 0.1 mM has that effect), `basis` ("clinical free exposure" or
-        "equal effect"), `equal_effect_nM` (of all drugs) and `effect` (in words).
+        Columns `drug`, `class`, `dose_nM` (NaN if no dose from 0.01 nM to 0.1 mM has that effect), `basis` ("clinical
+        free exposure" or "equal effect"), `equal_effect_nM` (of all drugs) and `effect` (in words).
 
     Raises
     ------
