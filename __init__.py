@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         aml_raf_mek_draws,
         aml_rank,
         aml_structural,
+        aml_sweep_design,
         aml_tables,
         cheapest_doses,
         dose_matrix,
@@ -112,8 +113,8 @@ if TYPE_CHECKING:
 _AML = (
     "add_drugs", "aml_behaviours", "aml_conditions", "aml_doses", "aml_ensemble", "aml_fitted", "aml_left_out",
     "aml_model", "aml_modules", "aml_population", "aml_population_residual", "aml_predictions", "aml_problem",
-    "aml_protocol", "aml_raf_mek_draws", "aml_rank", "aml_structural", "aml_tables", "cheapest_doses", "dose_matrix",
-    "find_dose", "read_design", "remove_drug",
+    "aml_protocol", "aml_raf_mek_draws", "aml_rank", "aml_structural", "aml_sweep_design", "aml_tables",
+    "cheapest_doses", "dose_matrix", "find_dose", "read_design", "remove_drug",
 )  # fmt: skip
 
 _SIMULATOR = (

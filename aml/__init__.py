@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .populations import aml_population, aml_population_residual
     from .protocols import aml_protocol, read_design
     from .ranking import aml_doses, aml_rank
+    from .sweeps import aml_sweep_design
     from .tables import aml_modules, aml_tables
 
 _ROOMS = {
@@ -34,6 +35,7 @@ _ROOMS = {
     ),
     "populations": ("aml_population", "aml_population_residual"),
     "ranking": ("aml_doses", "aml_rank"),
+    "sweeps": ("aml_sweep_design",),
     "tables": ("aml_modules", "aml_tables"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}

@@ -57,13 +57,9 @@ def dose_matrix(
         raise InputError(f"drugs maps a name to doses, e.g. {{'gilteritinib': [0, 10, 100]}}; given {drugs!r}")
     readouts = [readouts] if isinstance(readouts, str) else list(readouts)
 
-    if ensemble is not None:
-        ensemble.require_model(compiled)
-        settings |= {"members": ensemble.members(), "weights": ensemble.weights}
+    settings |= _members_of(ensemble, compiled)
     if isinstance(contexts, Mapping):
-        if ensemble is not None:
-            settings["overrides"] = _laid_over(ensemble, compiled, contexts)
-        settings["dosing"] = _in_words(settings.get("dosing"))
+        settings |= _own(ensemble, compiled, contexts, settings.get("dosing"))
         return matrix_of(compiled, drugs, contexts, readouts, times, **settings)
     if compiled.hash != aml_model().hash:
         raise InputError(
@@ -72,10 +68,11 @@ def dose_matrix(
         )
     parameters = dose_parameters(tuple(drugs))
     axes = {drug: DoseAxis(parameters[drug], doses, drug=drug) for drug, doses in drugs.items()}
-    settings["dosing"] = {drug: dosing_of(drug, when) for drug, when in (settings.get("dosing") or {}).items()}
+    settings["dosing"] = _dosing(settings.get("dosing"))
     if ensemble is not None:
         settings["overrides"] = lambda member, context: aml_fitted(member, context, tuple(drugs))
-    return matrix_of(compiled, axes, contexts_of(contexts, tuple(drugs)), readouts, times, **settings)
+    cells = contexts_of(_distinct(contexts), tuple(drugs))
+    return matrix_of(compiled, axes, cells, readouts, times, **settings)
 
 
 def find_dose(
@@ -101,7 +98,7 @@ def find_dose(
     until
         Readout and fraction of the untreated control in the same context: `("pERK", 0.1)`.
     given
-        Other drug -> dose, nM, that is there beside it.
+        Other drug -> dose, nM, that is there beside it; the other drugs of a matrix are not there if not given.
     highest
         Dose at which the search ends. For the shipped model, if None: ten times the highest free concentration in
         patients, or 10,000 nM where that is unknown.
@@ -115,8 +112,8 @@ def find_dose(
     DoseSearch
         `str()` of it says what was found, `table` has the numbers. With the shipped model two things come beside:
         `clinical_free`, the highest free concentration of the drug in patients, with `reach` (`reachable`,
-        `not reachable`, `exposure unknown`); and `normal`, the normal cell, with `normal_left`, `normal_low` and
-        `normal_high`, what is left there at the dose found (median, 5 % and 95 % quantile).
+        `not reachable`, `not known`, `exposure unknown`); and `normal`, the normal cell, with `normal_left`,
+        `normal_low` and `normal_high`, what is left there at the dose found (median, 5 % and 95 % quantile).
 
     Raises
     ------
@@ -136,6 +133,7 @@ def find_dose(
     from ..doses import find_dose as search
     from ..simulator import CompiledModel, InputError
 
+    absent: dict[str, float] = {}
     if isinstance(source, DoseMatrix):
         if source.dataset.attrs.get("model_hash") != aml_model().hash:
             raise InputError(
@@ -147,25 +145,21 @@ def find_dose(
         if ensemble is None and "member_value" in source.dataset:
             settings |= {"members": source.members, "weights": source.dataset["weight"].to_numpy()}
         settings = {"dosing": source.dosing, **settings}
+        absent = {other: 0.0 for other in source.drugs if other != drug}
         source = aml_model()
     if not isinstance(source, CompiledModel):
         raise InputError(f"the source is a {type(source).__name__}; give a dose matrix or a compiled model")
     if contexts is None or times is None:
         raise InputError("give contexts and times: only a dose matrix has some of its own")
-    if ensemble is not None:
-        ensemble.require_model(source)
-        settings |= {"members": ensemble.members(), "weights": ensemble.weights}
+    settings |= _members_of(ensemble, source)
     if isinstance(contexts, Mapping):
-        if ensemble is not None:
-            settings["overrides"] = _laid_over(ensemble, source, contexts)
         if highest is None:
             raise InputError("give the highest dose of the search")
-        settings["dosing"] = _in_words(settings.get("dosing"))
+        settings |= _own(ensemble, source, contexts, settings.get("dosing"))
         return search(source, drug, contexts, until, times, highest=highest, given=given, **settings)
     if source.hash != aml_model().hash:
         raise InputError(f"contexts given by name belong to the shipped model, not to {source.name!r}; pass a mapping")
-    given = {other: dose for other, dose in (given or {}).items() if dose > 0}
-    return _find_dose(drug, until, contexts, times, given, highest, normal, settings)
+    return _find_dose(drug, until, _distinct(contexts), times, absent | dict(given or {}), highest, normal, settings)
 
 
 def cheapest_doses(
@@ -222,13 +216,9 @@ def cheapest_doses(
             costs[drug] = 1 / free
     ends = {drug: 10 * (free or 1000.0) for drug, free in reached.items()} | dict(highest or {})
     if ensemble is not None:
-        ensemble.require_model(aml_model())
-        settings |= {
-            "members": ensemble.members(), "weights": ensemble.weights,
-            "overrides": lambda member, context: aml_fitted(member, context, drugs),
-        }  # fmt: skip
-    settings["dosing"] = {drug: dosing_of(drug, when) for drug, when in (settings.get("dosing") or {}).items()}
-    return search(aml_model(), drugs, contexts_of(contexts, drugs), until, times, cost=costs, highest=ends,
+        settings["overrides"] = lambda member, context: aml_fitted(member, context, drugs)
+    settings |= {**_members_of(ensemble, aml_model()), "dosing": _dosing(settings.get("dosing"))}
+    return search(aml_model(), drugs, contexts_of(_distinct(contexts), drugs), until, times, cost=costs, highest=ends,
                   parameters=parameters, **settings)  # fmt: skip
 
 
@@ -255,58 +245,99 @@ def aml_structural(drugs: Sequence[str]) -> tuple[str, ...] | None:
 
 
 def _find_dose(drug: str, until: tuple[str, float], contexts: Sequence[str], times: npt.ArrayLike,
-                   given: Mapping[str, float], highest: float | None, normal: str | None,
-                   settings: dict[str, Any]) -> DoseSearch:  # fmt: skip
+               given: Mapping[str, float], highest: float | None, normal: str | None,
+               settings: dict[str, Any]) -> DoseSearch:  # fmt: skip
     from .. import models
     from ..doses import find_dose as search
     from ..doses import left_at
     from ..doses.analysis import bands
 
-    drugs = (drug, *given)
-    parameters, names = dose_parameters(drugs), [contexts] if isinstance(contexts, str) else list(contexts)
-    reached = models.drugs.clinical_free(drug)
-    highest = highest or (10_000.0 if reached is None else 10 * reached)
-    cells = contexts_of(names, drugs)
-    beside = {name: models.contexts.ON.join([normal, *name.split(models.contexts.ON)[1:]]) for name in names if normal}
+    with model_names():
+        reached = {name: models.drugs.clinical_free(name) for name in (drug, *given)}  # refuses unknown names
+    absent = {name for name, dose in given.items() if dose == 0 and name != drug}
+    there = {name: dose for name, dose in given.items() if name not in absent}
+    drugs = (drug, *there)
+    free = reached[drug]
+    if highest is None:
+        highest = 10_000.0 if free is None else 10 * free
+    cells = contexts_of(contexts, drugs)
+    on = models.contexts.ON
+    beside = {name: on.join([normal, *name.split(on)[1:]]) for name in contexts if normal}
     normal_cells = contexts_of(tuple(dict.fromkeys(beside.values())), drugs)
-    dosing = {name: dosing_of(name, when) for name, when in (settings.get("dosing") or {}).items() if name in drugs}
-    settings = {**settings, "parameters": parameters, "dosing": dosing}
+    dosing = {name: when for name, when in (settings.get("dosing") or {}).items() if name not in absent}
+    settings = {**settings, "parameters": dose_parameters(drugs), "dosing": _dosing(dosing)}
     of_members = "members" in settings
     if of_members:
         settings["overrides"] = lambda member, context: aml_fitted(member, context, drugs)
-    found = search(aml_model(), drug, cells, until, times, highest=highest, given=given, **settings)
+    found = search(aml_model(), drug, cells, until, times, highest=highest, given=there, **settings)
 
-    table = found.table.assign(clinical_free=math.nan if reached is None else reached)
-    table["reach"] = [
-        "exposure unknown" if reached is None else "reachable" if dose <= reached else "not reachable"
-        for dose in table["dose"]
-    ]
+    table = found.table.assign(clinical_free=math.nan if free is None else free)
+    table["reach"] = [_reach(dose, free, highest) for dose in table["dose"]]
     if of_members:
         settings["overrides"] = lambda member, context: aml_fitted(member, beside[context], drugs)
-    for name in ("probability", "lowest"):
+    for name in ("probability", "lowest", "null_models"):
         settings.pop(name, None)
     for time, rows in table.groupby("time") if normal else ():
-        doses = {drug: rows["dose"].clip(upper=highest).to_numpy(), **given}
+        doses = {drug: rows["dose"].fillna(highest).clip(upper=highest).to_numpy(), **there}
         left = left_at(aml_model(), doses, {name: normal_cells[beside[name]] for name in rows["context"]}, until[0],
                        [time], **settings)  # fmt: skip
         quantiles = bands(left.isel(time=0), (0.5, 0.05, 0.95))["residual"].to_numpy()
         for column, numbers in zip(("normal_left", "normal_low", "normal_high"), quantiles, strict=True):
             table.loc[rows.index, column] = numbers
         table.loc[rows.index, "normal"] = [beside[name] for name in rows["context"]]
-    note = ""
-    if given and until[0] in (aml_structural(drugs) or ()):
-        note = (
+    notes = [
+        f"{other} {dose:g} nM is beyond what is free in patients ({most:.3g} nM)"
+        for other, dose in there.items()
+        if (most := reached[other]) is not None and dose > most
+    ]
+    if there and until[0] in (aml_structural(drugs) or ()):
+        notes.append(
             f"the drugs act in one line on the way to {until[0]}: an excess over Bliss there follows from the wiring, "
             "and is no evidence of synergy in survival"
         )
-    return dataclasses.replace(found, table=table, note=note)
+    return dataclasses.replace(found, table=table, given=dict(given), note="; ".join(notes))
 
 
-def _in_words(dosing: Mapping[str, Dosing | str] | None) -> dict[str, Dosing]:
-    """Return when drugs are there, read from words where these are given."""
+def _reach(dose: float, free: float | None, highest: float) -> str:
+    """Return whether patients reach a dose that was searched up to the highest; infinite if that is not enough."""
+    if free is None:
+        return "exposure unknown"
+    if math.isnan(dose) or (math.isinf(dose) and highest < free):
+        return "not known"
+    return "reachable" if dose <= free else "not reachable"
+
+
+def _distinct(contexts: Sequence[str]) -> list[str]:
+    from ..simulator import InputError
+
+    names = [contexts] if isinstance(contexts, str) else list(contexts)
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"the context {twice[0]} was given twice; give it once")
+    return names
+
+
+def _dosing(dosing: Mapping[str, Dosing | str] | None) -> dict[str, Dosing]:
+    return {drug: dosing_of(drug, when) for drug, when in (dosing or {}).items()}
+
+
+def _members_of(ensemble: Ensemble | None, compiled: CompiledModel) -> dict[str, Any]:
+    """Return the arguments `members` and `weights` that an ensemble of the model stands for."""
+    if ensemble is None:
+        return {}
+    ensemble.require_model(compiled)
+    return {"members": ensemble.members(), "weights": ensemble.weights}
+
+
+def _own(
+    ensemble: Ensemble | None, compiled: CompiledModel, contexts: Mapping[str, Mapping[str, float]],
+    dosing: Mapping[str, Dosing | str] | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the arguments `dosing` and `overrides` where contexts are parameter values and drugs are parameters."""
     from ..doses import read_dosing
 
-    return {drug: read_dosing(when) if isinstance(when, str) else when for drug, when in (dosing or {}).items()}
+    of_drugs = {drug: read_dosing(when) if isinstance(when, str) else when for drug, when in (dosing or {}).items()}
+    laid_over = {} if ensemble is None else {"overrides": _laid_over(ensemble, compiled, contexts)}
+    return {"dosing": of_drugs, **laid_over}
 
 
 def _laid_over(

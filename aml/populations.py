@@ -26,7 +26,8 @@ def aml_population(
     contexts
         A context as in `aml_conditions`, or context -> how frequent it is among the patients, to any sum.
     patients, cells
-        Number of patients, and of cells of each.
+        Number of patients, and of cells of each. `variation` needs three cells in all
+        for each varied amount, some 90.
     seed
         The same patients again; patient i is the same for any number of patients.
 
@@ -102,17 +103,17 @@ def aml_population_residual(
     >>> bool((left["left"].isel(step=1) < left["left"].isel(step=0)).all())
     True
     """
-    from ..doses import population_residual
+    from ..doses.population import dose_steps, population_residual
     from ..simulator import InputError
 
     if "context" not in population:
         raise InputError("the population has no column 'context'; draw it with aml_population")
-    parameters = dose_parameters(tuple(drugs))
+    parameters, steps = dose_parameters(tuple(drugs)), dose_steps(drugs)
     contexts = contexts_of([str(context) for context in population["context"].unique()], tuple(drugs))
     nominal = dict(zip(aml_model().parameters, aml_model().nominal, strict=True))
     found = population_residual(
         aml_model(), population, {context: nominal | values for context, values in contexts.items()},
-        {parameters[drug]: doses for drug, doses in drugs.items()}, readout, time,
+        {parameters[drug]: doses for drug, doses in steps.items()}, readout, time,
         at_rest=empty_slots(), **settings,
     )  # fmt: skip
     return found.rename({parameters[drug]: drug for drug in drugs})

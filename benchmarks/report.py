@@ -44,8 +44,8 @@ NOTES = f"""- *Equal error*: E = max over species and output times of |y - refer
 - In brackets after n: how many steps residuum attempts on those n members, relative to all of them: a subset can be
   easier or harder than the whole.
 - CPU time per trajectory is that of the process, Python overhead and storing all species included; kernels are
-  compiled before. residuum solves all members in one call, eight at a time; the others one by one, on the first n of
-  the same members, as that is their interface.
+  compiled before. residuum solves all members in one call, eight at a time; PySB the first n of the same in one
+  call; the others one by one, as that is their interface.
 - "our rates" integrators get this package's rate laws and analytic Jacobian as machine code for one trajectory: they
   are what someone could build from residuum, not what their users have.
 - bngsim runs with its compiled right-hand side. PySB and libRoadRunner get the same network, converted; derived

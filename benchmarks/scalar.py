@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numba
@@ -33,6 +34,7 @@ class Scalar(NamedTuple):
     """Place of each entry."""
 
 
+@lru_cache(maxsize=1)
 def scalar_code(compiled: residuum.CompiledModel) -> Scalar:
     """Return the model as machine code for one trajectory."""
     network, table, functions = compiled.network, compiled.rate_table, compiled.rate_functions

@@ -162,7 +162,9 @@ def matrix_into(folder: Path, design: Design, rtol: float, threads: int | None, 
             say(f"{done}; nothing was written")
         raise typer.Exit(INTERRUPTED)
     with status_line("drawing"):
-        report = write_matrix(folder, result, _provenance(design), extra)
+        report = write_matrix(
+            folder, result, _provenance(design), extra, models=design.synergy, structural=_structural(result)
+        )
     remove_blocks(blocks)
     say(f"wrote {folder / 'matrix.nc'}, {folder / 'matrix.csv'}, figures and {report}")
     say(result.summary())
@@ -170,6 +172,18 @@ def matrix_into(folder: Path, design: Design, rtol: float, threads: int | None, 
         say(f"note: no signal in the control, so no fraction of it: {'; '.join(silent)}")
     if n_failed:
         raise typer.Exit(FAILED_RUNS)
+
+
+def _structural(matrix: DoseMatrix) -> tuple[str, ...] | None:
+    """Return the read-outs of the shipped model to which the drugs act in one line; None where that is not known."""
+    from .. import UnknownNameError, aml_model, aml_structural
+
+    if matrix.dataset.attrs.get("model_hash") != aml_model().hash:
+        return None
+    try:
+        return aml_structural(matrix.drugs)
+    except UnknownNameError:  # from a table of one's own, which a saved matrix does not hold
+        return None
 
 
 def _provenance(design: Design) -> dict[str, str]:
@@ -212,7 +226,9 @@ def report(
     path, result = saved_matrix(file)
     folder = path.parent if out is None else read_folder(out)
     with status_line("drawing"):
-        page = write_matrix(folder, result, {"matrix": str(path)}, also=(".pdf",) if pdf else ())
+        page = write_matrix(
+            folder, result, {"matrix": str(path)}, also=(".pdf",) if pdf else (), structural=_structural(result)
+        )
     say(f"wrote {page}")
 
 

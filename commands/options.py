@@ -99,7 +99,7 @@ def readouts_of(names: Sequence[str] | None, compiled: CompiledModel) -> list[st
 
     chosen, listed = distinct(names or READOUTS, "--readout"), list(aml_tables()["readouts"]["readout"])
     for name in chosen:
-        if name not in (*listed, *compiled.observables, *compiled.network.functions, *compiled.species):
+        if name not in (*listed, *compiled.observables, *compiled.species):
             raise unknown_name("readout", name, listed)
     return chosen
 

@@ -14,41 +14,43 @@ from .terminal import say
 if TYPE_CHECKING:
     from .. import CompiledModel, Conditions, Design, Dosing
 
-DosingOption = Annotated[
+TimedDrugOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--dosing",
-        metavar="DRUG=DOSE@WHEN",
-        help="A drug that is not there all the time: `gilteritinib=100@0h:48h`, `trametinib=3@48h:`, "
-        "`'gilteritinib=100@every 24h x 7, half-life patient'`; repeat for more.",
+        "--drug",
+        "-d",
+        metavar="DRUG=DOSE",
+        help="`gilteritinib=30` (nM) or `=0.1uM`, with `@WHEN` where it is not there all the time: `=100@0h:48h`, "
+        "`=3@48h:`, `'=100@every 24h x 7, half-life patient'`; drugs as `residuum models` lists them, or parameters "
+        "of your own model; repeat for more.",
     ),
 ]
-ProtocolOption = Annotated[
+DesignOption = Annotated[
     str | None,
     typer.Option(
-        "--protocol",
+        "--design",
         metavar="FILE",
         help="A design file (TOML) with contexts, drugs, doses and when they are there, stroma, read-outs and times.",
     ),
 ]
+ALWAYS = "0:"
 
 
-def read_dosings(texts: Sequence[str]) -> dict[str, tuple[float, str]]:
+def read_drugs(texts: Sequence[str]) -> dict[str, tuple[float, str]]:
     """Return drug -> (dose in nM, when it is there in checked words) from words such as `gilteritinib=100@0h:48h`."""
     from ..doses import read_dosing
 
     found: dict[str, tuple[float, str]] = {}
     for text in texts:
         given, at, when = text.partition("@")
-        if not at:
-            raise InputError(f"cannot read {text!r}: expected DRUG=DOSE@WHEN, e.g. gilteritinib=100@0h:48h")
         drug, doses = read_doses(given)
         if len(doses) != 1:
-            raise InputError(f"cannot read {text!r}: expected one dose, e.g. {drug}=100@{when}")
+            raise InputError(f"cannot read {text!r}: simulate takes one dose per drug; `residuum matrix` takes several")
         if drug in found:
-            raise InputError(f"--dosing {drug} was given twice; write its intervals behind one @: 0h:24h, 72h:96h")
+            raise InputError(f"--drug {drug} was given twice; write its intervals behind one @: 0h:24h, 72h:96h")
+        when = when.strip() if at else ALWAYS
         read_dosing(when)
-        found[drug] = doses[0], when.strip()
+        found[drug] = doses[0], when
     return found
 
 
@@ -63,7 +65,7 @@ def read_alone(path: str, option: str, others: Mapping[str, object]) -> Design:
 
 def read_protocol(path: str, others: Mapping[str, object]) -> Design:
     """Return the design of a time course."""
-    design = read_alone(path, "--protocol", others)
+    design = read_alone(path, "--design", others)
     if left := [key for key in ("ensemble", "synergy", "find") if getattr(design, key)]:
         say(f"note: {path}: {left[0]} is not for time courses and passed over")
     return design

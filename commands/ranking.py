@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 SHIPPED, NOMINAL = "shipped", "nominal"
+MEMBERS = 50
 SCORES = ("survival_score",)
 READOUTS = ("pERK", "pSTAT5", *SCORES)
 RTOL = 1e-4
@@ -73,7 +74,9 @@ def rank(
     ensemble: Annotated[
         str, typer.Option(metavar="FILE", help=f"What `residuum sample` wrote, `{SHIPPED}` or `{NOMINAL}`.")
     ] = SHIPPED,
-    members: Annotated[int, typer.Option(metavar="N", help="Parameter sets.", min=1)] = 50,
+    members: Annotated[
+        int | None, typer.Option(metavar="N", help=f"Parameter sets; {MEMBERS} if not given.", min=1)
+    ] = None,
     prior: Annotated[
         list[Kind] | None,
         typer.Option(
@@ -125,8 +128,10 @@ def rank(
         raise InputError("--prior none stands alone")
     kinds = [] if Kind.none in kinds else distinct(kinds, "--prior")
     drawn = _ensemble(ensemble)
+    if members is not None and drawn is None and not kinds:
+        raise InputError("--members is for an --ensemble, or what is drawn by --prior; nominal parameters are one set")
     asked: dict[str, Any] = {
-        "members": members if drawn is not None or kinds else None, "tkis": tki and distinct(tki, "--tki"),
+        "members": members or MEMBERS if drawn is not None or kinds else None, "tkis": tki and distinct(tki, "--tki"),
         "readouts": READOUTS, "time": times[0], "seed": seed, "options": SolverOptions(rtol=RTOL), "threads": threads,
         "progress": show_progress(progress), "resume": resume,
         "doses": {name: values[0] for name, values in given.items()},
@@ -226,20 +231,28 @@ HOW = (
     "doses that leave a tenth, in the model with its nominal parameters, of pFLT3 (FLT3 inhibitors, blast-itd), pERK "
     "(MEK inhibitors, blast-itd), pCSF2R (JAK inhibitors, on stat5-stroma) or pFGFR1 (FGFR inhibitors, on erk-stroma): "
     "equal effect on the target, not exposure, so that these treatments are ranked apart.",
-    "Intervals are over the members: parameter sets drawn by refitting, and, for what no data set fixes, draws from "
-    "the priors. All strengths of stroma are assumed. That a MEK inhibitor lowers pERK below what a FLT3 inhibitor "
+    "All strengths of stroma are assumed. That a MEK inhibitor lowers pERK below what a FLT3 inhibitor "
     "leaves follows from the wiring. This is a model of signalling, and no advice for anybody's treatment.",
 )
 
 
 ADDED = (
-    "What a partner adds: what the pair leaves over what the FLT3 inhibitor leaves alone; `much` is the share of the "
+    "What a partner adds: what the pair leaves over what the FLT3 inhibitor leaves alone; much is the share of the "
     "members in which it is below a half"
 )
 RANKED = (
-    "`rank` is that of the median among treatments of the same basis, `first` the share of the members in which it "
-    "leaves least of them, `little` the share in which it leaves less than a quarter."
+    "rank is that of the median among treatments of the same basis, first the share of the members in which it "
+    "leaves least of them, little the share in which it leaves less than a quarter."
 )
+
+
+def _intervals(found: xr.Dataset) -> str:
+    """Return what intervals are over, in words."""
+    if found.sizes["member"] == 1:
+        return "There is one parameter set, and so no interval."
+    sources = ["parameter sets drawn by refitting"] if "ensemble" in found.attrs["members"] else []
+    sources += [f"draws from the priors of {found.attrs['priors']}"] if found.attrs["priors"] else []
+    return f"Intervals are over {found.sizes['member']} members: {', and, for what no data fix, '.join(sources)}."
 
 
 def _page(folder: Path, found: xr.Dataset, table: pd.DataFrame, pairs: pd.DataFrame, doses: pd.DataFrame,
@@ -261,7 +274,7 @@ def _page(folder: Path, found: xr.Dataset, table: pd.DataFrame, pairs: pd.DataFr
     numbers = {name: table[name].round(3) for name in ("median", "low", "high", "control", "first", "little")}
     shown = table.assign(**numbers, tki_nM=table["tki_nM"].round(2), partner_nM=table["partner_nM"].round(2))
     sections = [
-        Section("How to read it", HOW),
+        Section("How to read it", (*HOW, _intervals(found))),
         Section("What FLT3 inhibitors leave, and what partners add", (), intervals, [(ADDED, pairs.round(3))]),
         Section("All pairs", (), maps),
     ]
@@ -297,7 +310,7 @@ def _spread_section(folder: Path, shares: pd.DataFrame) -> Section:
     ]  # fmt: skip
     words = (
         "Of the variance over members of the logarithm of what is left (of the score itself): what would remain if all "
-        "other sources were known (total effect). `fit` is what the data leave open, the others are priors; where "
+        "other sources were known (total effect). fit is what the data leave open, the others are priors; where "
         "sources act on each other, shares add up to more than 1.",
     )
     return Section("How much of the spread is prior", words, pictures,

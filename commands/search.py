@@ -24,7 +24,7 @@ from .options import (
     ensemble_of,
     know_drugs,
 )
-from .terminal import say, show_progress
+from .terminal import FAILED_RUNS, INTERRUPTED, say, show_progress
 
 if TYPE_CHECKING:
     from .. import Design, DoseSearch
@@ -106,15 +106,22 @@ def find(
         prob = asked.get("probability", 0.9)
     if highest is not None:
         settings["highest"] = read_quantity(highest, CONCENTRATIONS, "dose")
-    found = find_dose(
-        start, drug, read_until(until), contexts=_with_cells_alone(contexts), probability=prob,
-        times=read_times(at) if at else asked["times"], given=_single(given) or asked.get("given"),
-        ensemble=ensemble_of(ensemble, members), **settings,
-    )  # fmt: skip
+    absent = {other: 0.0 for other in asked.get("drugs", ()) if other != drug}
+    try:
+        found = find_dose(
+            start, drug, read_until(until), contexts=_with_cells_alone(contexts), probability=prob,
+            times=read_times(at) if at else asked["times"], given=absent | (_single(given) or asked.get("given", {})),
+            ensemble=ensemble_of(ensemble, members), **settings,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        say("stopped: no dose was found yet, and nothing was written")
+        raise typer.Exit(INTERRUPTED) from None
     print("\n".join(lines_of(found, contexts)))
     if table is not None:
         found.table.to_csv(table, index=False)
         say(f"wrote {table}")
+    if found.table["failed"].any():
+        raise typer.Exit(FAILED_RUNS)
 
 
 def read_until(text: str) -> tuple[str, float]:
@@ -136,13 +143,13 @@ def read_until(text: str) -> tuple[str, float]:
 def lines_of(found: DoseSearch, contexts: Sequence[str]) -> list[str]:
     """Return what was found in `contexts`, in a line each; on stroma with the dose for the cell alone."""
     doses = {(row.context, row.time): row.dose for row in found.table.itertuples()}
-    lines = [str(found).partition("\n")[0]]
+    lines = [found.question()]
     for i, row in enumerate(found.table.itertuples()):
         if row.context in contexts:
             cell, on, _ = row.context.partition(ON)
             alone = f"; off stroma {found.dose_words(doses[cell, row.time])} {found.unit}" if on else ""
             lines.append(found.words(i) + alone)
-    return [*lines, f"note: {found.note}"] if found.note else lines
+    return lines + found.remarks()
 
 
 def _with_cells_alone(contexts: Sequence[str]) -> list[str]:
@@ -161,7 +168,7 @@ def _of_design(design: Design) -> dict[str, Any]:
         raise InputError(
             f"{design.file}: `residuum find` is for the shipped model; call residuum.find_dose for your own"
         )
-    asked: dict[str, Any] = {"contexts": design.contexts, "times": list(design.times)}
+    asked: dict[str, Any] = {"contexts": design.contexts, "times": list(design.times), "drugs": tuple(design.drugs)}
     if design.find is not None:
         wanted = design.find
         asked |= {"drug": wanted.drug, "until": f"{wanted.readout} < {wanted.below!r}", "given": wanted.given}

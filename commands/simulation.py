@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -14,7 +14,6 @@ from ..simulator.words import FIGURES, load_model, read_file, read_settings, rea
 from .options import (
     CONTEXTS,
     ContextOption,
-    DrugOption,
     DrugTableOption,
     ProgressOption,
     ReadoutOption,
@@ -22,21 +21,22 @@ from .options import (
     ThreadsOption,
     check_size,
     distinct,
-    doses_of,
     know_drugs,
     readouts_of,
 )
 from .protocols import (
-    DosingOption,
-    ProtocolOption,
+    ALWAYS,
+    DesignOption,
+    TimedDrugOption,
     designed_conditions,
     own_conditions,
-    read_dosings,
+    read_drugs,
     read_protocol,
 )
 from .terminal import FAILED_RUNS, INTERRUPTED, say, show_progress
 
 if TYPE_CHECKING:
+    from .. import Conditions
     from ..simulator.compiled import CompiledModel
 
 TIMES = "0:24h/97"
@@ -55,10 +55,9 @@ def simulate(
         ),
     ] = "aml",
     context: ContextOption = None,
-    drug: DrugOption = None,
+    drug: TimedDrugOption = None,
     drug_table: DrugTableOption = None,
-    dosing: DosingOption = None,
-    protocol: ProtocolOption = None,
+    design_file: DesignOption = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -68,8 +67,10 @@ def simulate(
     times: Annotated[
         str | None,
         typer.Option(
+            "--at",
+            "--times",
             metavar="TIMES",
-            help=f"`2h,24h` or START:END/N; units s (if none), min, h, d. Default: {TIMES}, or as in the protocol.",
+            help=f"`2h,24h` or START:END/N; units s (if none), min, h, d. Default: {TIMES}, or as in the design.",
         ),
     ] = None,
     readout: ReadoutOption = None,
@@ -87,28 +88,26 @@ def simulate(
 
     `residuum simulate --context blast-itd --context blast-itd+erk-stroma --drug gilteritinib=100 --plot courses.png`
 
-    `residuum simulate --dosing gilteritinib=100@0h:48h --dosing trametinib=3@48h: --times 0:96h/97 --plot switch.png`
+    `residuum simulate --drug gilteritinib=100@0h:48h --drug trametinib=3@48h: --at 0:96h/97 --plot switch.png`
 
-    `residuum simulate mymodel.py --times 0:100/51 --set kf=0.2 --out mymodel.csv`
+    `residuum simulate mymodel.py --at 0:100/51 --set kf=0.2 --out mymodel.csv`
     """
     from .. import aml_model
     from .. import simulate as run
     from ..simulator.plots import courses_figure, save
     from ..simulator.report import write_whole
 
-    if source != "aml" and (context or drug or drug_table):
-        raise InputError(
-            "--context, --drug and --drug-table belong to the shipped model; use --set NAME=NUMBER with your own"
-        )
+    if source != "aml" and (context or drug_table):
+        raise InputError("--context and --drug-table belong to the shipped model; use --set NAME=NUMBER with your own")
     options = SolverOptions(rtol=rtol)
     know_drugs(drug_table)
     design = None
-    if protocol is not None:
-        others = {"MODEL": source != "aml", "--context": context, "--drug": drug, "--dosing": dosing, "--set": set_}
-        design = read_protocol(protocol, others)
+    if design_file is not None:
+        others = {"MODEL": source != "aml", "--context": context, "--drug": drug, "--set": set_}
+        design = read_protocol(design_file, others)
         source = design.model
     t = list(design.times) if design is not None and times is None else read_times(TIMES if times is None else times)
-    settings, dosed = read_settings(set_ or []), read_dosings(dosing or [])
+    settings, drugs = read_settings(set_ or []), read_drugs(drug or [])
     table = None if out is None else read_file(out, "--out")
     figure = None if plot is None else read_file(plot, "--plot", FIGURES)
     compiled = aml_model() if source == "aml" else load_model(source)
@@ -121,10 +120,11 @@ def simulate(
     if design is not None:
         conditions = designed_conditions(design, compiled, t[-1])
     elif source == "aml":
-        conditions = _aml_conditions(context, drug, dosed, settings, t[-1])
+        conditions = _aml_conditions(context, drugs, settings, t[-1])
     else:
-        label = ", ".join(f"{name}={value:g}" for name, value in settings.items()) or "nominal"
-        conditions = own_conditions(compiled, {label: settings}, dosed, t[-1])
+        doses = (f"{name}={dose:g}{'' if when == ALWAYS else f'@{when}'}" for name, (dose, when) in drugs.items())
+        label = ", ".join([*(f"{name}={value:g}" for name, value in settings.items()), *doses]) or "nominal"
+        conditions = own_conditions(compiled, {label: settings}, drugs, t[-1])
     check_size(len(conditions), len(t), len(names), compiled.n_parameters)
     result = run(
         compiled, t, conditions, observables=names, options=options, threads=threads, progress=show_progress(progress)
@@ -168,24 +168,14 @@ def _check_settings(settings: Mapping[str, float], compiled: CompiledModel, *, s
 
 
 def _aml_conditions(
-    contexts: Sequence[str] | None, drugs: Sequence[str] | None, dosed: Mapping[str, tuple[float, str]],
-    settings: Mapping[str, float], until: float,
-) -> Any:  # fmt: skip
+    contexts: Sequence[str] | None, drugs: Mapping[str, tuple[float, str]], settings: Mapping[str, float], until: float,
+) -> Conditions:  # fmt: skip
     """Return one condition per context, named after cell, doses and settings."""
     import dataclasses
 
     from .. import aml_protocol
 
-    doses = doses_of(drugs or [])
-    if any(len(values) != 1 for values in doses.values()):
-        raise InputError("simulate takes one dose per drug; `residuum matrix` takes several")
-    distinct([*doses, *dosed], "the drug")
-    given = {name: values[0] for name, values in doses.items()}
-    conditions = aml_protocol(
-        distinct(contexts or CONTEXTS[:2], "--context"), {**given, **dosed}, changes=settings, until=until
-    )
-    added = [f"{name} {dose:g} nM" for name, dose in given.items()]
-    added += [f"{name} {dose:g} nM {when}" for name, (dose, when) in dosed.items()]
+    conditions = aml_protocol(distinct(contexts or CONTEXTS[:2], "--context"), drugs, changes=settings, until=until)
+    added = [f"{name} {dose:g} nM{'' if when == ALWAYS else f' {when}'}" for name, (dose, when) in drugs.items()]
     added += [f"{name}={value:g}" for name, value in settings.items()]
-    names = tuple(", ".join([name, *added]) for name in conditions.names)
-    return dataclasses.replace(conditions, names=names)
+    return dataclasses.replace(conditions, names=tuple(", ".join([name, *added]) for name in conditions.names))

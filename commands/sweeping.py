@@ -31,8 +31,6 @@ from .options import (
 from .terminal import FAILED_RUNS, INTERRUPTED, say, show_progress
 
 if TYPE_CHECKING:
-    from ..simulator.compiled import CompiledModel
-    from ..simulator.protocol import Segment
     from ..sweeps import Points, Sweep, SweepDesign
 
 FEW = 512
@@ -63,7 +61,9 @@ def sweep(
     grid: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=VALUES", help="`kf=0.1,0.2`, `=0:1/11` (evenly) or `=0.01:1/11log`; repeat for a grid."
+            metavar="NAME=VALUES",
+            help="`kf=0.1,0.2`, `=0:1/11lin` or `=0.01:1/11log`; a drug of the shipped model stands for its dose (nM); "
+            "repeat for a grid.",
         ),
     ] = None,
     table: Annotated[
@@ -107,15 +107,15 @@ def sweep(
 ) -> None:
     """Run a model at many points of its parameters; what is finished survives whatever stops it.
 
-    Where the folder holds a sweep, --out alone goes on with it. For example
+    Where the folder holds a sweep, --out goes on with it; what it runs is then not given again. For example
 
     `residuum sweep mymodel.py --sample sobol:1e6 --priors priors.toml --keep "pERK@1h" --out s.sweep`
 
     `residuum sweep --out s.sweep --shard 3/200`
 
-    `residuum sweep --context blast-itd --drug gilteritinib=0 --grid drug1_dose=1:300/50log --at 2h --readout pERK`
+    `residuum sweep --context blast-itd --grid gilteritinib=1:300/50log --at 2h --readout pERK`
     """
-    from .. import estimate_sweep, open_sweep
+    from .. import SweepDesign, estimate_sweep, open_sweep
     from .. import sweep as run
 
     chosen = [option for option, given in (("--sample", sample), ("--grid", grid), ("--table", table)) if given]
@@ -123,12 +123,22 @@ def sweep(
     folder = read_folder(out)
     if not chosen:
         design = _begun(out)
+        others = {"MODEL": source != "aml", "--priors": priors, "--seed": seed, "--context": context, "--drug": drug,
+                  "--drug-table": drug_table, "--set": set_, "--at": at, "--readout": readout, "--keep": keep,
+                  "--rtol": rtol != SolverOptions.rtol}  # fmt: skip
+        if given := [option for option, value in others.items() if value]:
+            raise InputError(f"the sweep in {out} says what is run; leave {given[0]} out, or choose another folder")
     else:
         if len(chosen) > 1:
             raise InputError(f"{' and '.join(chosen)} were given; the points of a sweep come from one of these")
         points = _points(sample, priors, seed, grid, table)
-        compiled, fixed, protocol = _model(source, context, drug, drug_table, read_settings(set_ or []))
-        design = _design(compiled, points, fixed, protocol, at, readout, keep, rtol, shipped=source == "aml")
+        settings, kept = read_settings(set_ or []), _kept(at, readout, keep, rtol)
+        if source == "aml":
+            design = _shipped(points, context, drug, drug_table, settings, kept)
+        elif context or drug or drug_table:
+            raise InputError("--context, --drug and --drug-table belong to the shipped model; use --set with your own")
+        else:
+            design = SweepDesign(load_model(source), points, **kept, fixed=settings)
     there = (folder / "design.json").exists()
     left = open_sweep(folder).status().n_pending if there else len(design)
     if dry_run or left > FEW:
@@ -284,62 +294,50 @@ def _points(sample: str | None, priors: str | None, seed: int, grid: Sequence[st
 
 
 def _axis(text: str) -> tuple[str, list[float]]:
-    """Return name and values of `"kf=0.1,0.2"`, `"kf=0:1/11"` or `"kf=0.01:1/11log"`."""
+    """Return name and values of `"kf=0.1,0.2"`, `"kf=0:1/11lin"` or `"kf=0.01:1/11log"`."""
     name, _, values = (part.strip() for part in text.partition("="))
-    found = re.fullmatch(r"([^:/]+):([^:/]+)/(\d+)(log)?", values)
+    found = re.fullmatch(r"([^:/]+):([^:/]+)/(\d+)(log|lin)", values)
     try:
         if not name or not found:
             if not name or ":" in values:
                 raise ValueError
             return name, [float(value) for value in values.split(",")]
-        low, high, count = float(found[1]), float(found[2]), int(found[3])
-        if count < 2 or count > 1_000_000 or (found[4] and not low > 0) or not low < high < np.inf:
+        low, high, count, even = float(found[1]), float(found[2]), int(found[3]), found[4] == "lin"
+        if count < 2 or count > 1_000_000 or not (even or low > 0) or not low < high < np.inf:
             raise ValueError
     except ValueError:
         raise InputError(
-            f"cannot read --grid {text!r}: expected NAME=VALUES, e.g. kf=0.1,0.2 or kf=0:1/11 or kf=0.01:1/11log"
+            f"cannot read --grid {text!r}: expected NAME=VALUES, e.g. kf=0.1,0.2 or kf=0:1/11lin (evenly) or "
+            "kf=0.01:1/11log"
         ) from None
-    return name, (np.geomspace if found[4] else np.linspace)(low, high, count).tolist()
+    return name, (np.linspace if even else np.geomspace)(low, high, count).tolist()
 
 
-def _model(
-    source: str, contexts: Sequence[str] | None, drugs: Sequence[str] | None, drug_tables: Sequence[str] | None,
-    settings: Mapping[str, float],
-) -> tuple[CompiledModel, dict[str, float], tuple[Segment, ...]]:  # fmt: skip
-    """Return the model, the parameters that are not nominal at any point, and the protocol."""
-    from .. import aml_conditions, aml_model
-
-    if source != "aml":
-        if contexts or drugs or drug_tables:
-            raise InputError("--context, --drug and --drug-table belong to the shipped model; use --set with your own")
-        return load_model(source), dict(settings), ()
-    know_drugs(drug_tables)
-    doses: dict[str, Any] = doses_of(drugs or [])
-    if len(contexts or ()) > 1 or any(len(values) != 1 for values in doses.values()):
-        raise InputError("a sweep is of one --context, and of one dose of each --drug; what varies is given by --grid")
-    given = {name: values[0] for name, values in doses.items()}
-    compiled = aml_model()
-    conditions = aml_conditions(contexts or ["blast-itd"], given, changes=settings)
-    values = dict(zip(compiled.parameters, conditions.parameters[0].tolist(), strict=True))
-    fixed = {name: value for name, value in values.items() if value != compiled.nominal[compiled.parameter_index(name)]}
-    return compiled, fixed, conditions.protocol
-
-
-def _design(
-    compiled: CompiledModel, points: Points, fixed: Mapping[str, float], protocol: Sequence[Segment], at: str | None,
-    readout: Sequence[str] | None, keep: str | None, rtol: float, *, shipped: bool,
-) -> SweepDesign:  # fmt: skip
-    from .. import SweepDesign
+def _kept(at: str | None, readout: Sequence[str] | None, keep: str | None, rtol: float) -> dict[str, Any]:
+    """Return what a design keeps of each run, and how exactly it runs."""
     from ..sweeps.keeping import split_words
 
-    times = None if at is None else read_times(at)
-    words = None if keep is None else split_words(keep)
-    names = None if words else readouts_of(readout, compiled) if shipped else readout
-    if words and readout:
+    if keep and readout:
         raise InputError("--keep names the read-outs itself; leave out --readout")
-    if words is None and times is None:
+    if keep is None and at is None:
         raise InputError('give the times at which to read out, --at 2h, or what to keep of each run, --keep "pERK@1h"')
-    own = {name: value for name, value in fixed.items() if name not in points.names}
-    return SweepDesign(
-        compiled, points, times, names, keep=words, protocol=protocol, fixed=own, options=SolverOptions(rtol=rtol)
-    )
+    return {
+        "times": None if at is None else read_times(at), "readouts": readout,
+        "keep": None if keep is None else split_words(keep), "options": SolverOptions(rtol=rtol),
+    }  # fmt: skip
+
+
+def _shipped(
+    points: Points, contexts: Sequence[str] | None, drugs: Sequence[str] | None, drug_tables: Sequence[str] | None,
+    settings: Mapping[str, float], kept: dict[str, Any],
+) -> SweepDesign:  # fmt: skip
+    from .. import aml_model, aml_sweep_design
+
+    know_drugs(drug_tables)
+    doses = doses_of(drugs or [])
+    if len(contexts or ()) > 1 or any(len(values) != 1 for values in doses.values()):
+        raise InputError("a sweep is of one --context, and of one dose of each --drug; what varies is given by --grid")
+    if not kept["keep"]:
+        kept["readouts"] = readouts_of(kept["readouts"], aml_model())
+    given = {name: values[0] for name, values in doses.items()}
+    return aml_sweep_design(points, context=(contexts or ["blast-itd"])[0], drugs=given, changes=settings, **kept)

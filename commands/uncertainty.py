@@ -153,7 +153,8 @@ def predict(
     drug: DrugOption = None,
     drug_table: DrugTableOption = None,
     times: Annotated[
-        str, typer.Option(metavar="TIMES", help="`2h,24h` or START:END/N; units s (if none), min, h, d.")
+        str,
+        typer.Option("--at", "--times", metavar="TIMES", help="`2h,24h` or START:END/N; units s (if none), min, h, d."),
     ] = "0:24h/49",
     readout: ReadoutOption = None,
     out: Annotated[str, typer.Option(metavar="FOLDER", help="Folder for predictions.nc, bands.csv, bands.png.")] = (
@@ -170,7 +171,7 @@ def predict(
 
     `residuum predict ensemble.nc --drug gilteritinib=100 --context blast-itd --context blast-itd+erk-stroma`
 
-    `residuum predict ensemble.nc --drug quizartinib=10 --drug trametinib=3 --times 2h,24h --out both`
+    `residuum predict ensemble.nc --drug quizartinib=10 --drug trametinib=3 --at 2h,24h --out both`
     """
     from .. import aml_model, aml_predictions, bands, load_ensemble, plot_bands
     from ..simulator import plots

@@ -123,7 +123,8 @@ def make_figures(app: Any) -> None:
 
 
 def _fingerprint(text: str) -> str:
-    library = sorted(path for path in Path(residuum.__path__[0]).glob("*/*.py") if path.parent.name != "tests")
+    folders = (path for path in Path(residuum.__path__[0]).iterdir() if (path / "__init__.py").is_file())
+    library = sorted(file for folder in folders for file in folder.glob("*.py"))
     return hashlib.sha256(b"".join([text.encode(), *(path.read_bytes() for path in library)])).hexdigest()
 
 

@@ -18,7 +18,7 @@ extensions = [
     "numpydoc",
     "myst_parser",
     "blocks",  # runs the pages that show figures
-    "tables",  # fills in what is read from the package: commands, contexts, drugs, read-outs
+    "listings",  # fills in what is read from the package: commands, contexts, drugs, readouts
 ]
 autosummary_generate = False
 autodoc_typehints = "signature"

@@ -133,23 +133,23 @@ def contour(residual: xr.DataArray, level: float) -> pd.DataFrame:
 
 
 def bands(values: xr.DataArray, quantiles: Sequence[float] = QUANTILES) -> xr.Dataset:
-    """Return quantiles of `values` over its members by weight, and the share of the members that have a number.
+    """Return quantiles of `values` over its members by weight, and the weight of the members that have a number.
 
     The q-quantile is the smallest number up to which the weights of the members that have one sum to q.
 
     Returns
     -------
     xarray.Dataset
-        A variable named as `values` (quantile, ...), and `share` (...), 1 where no member is missing.
+        A variable named as `values` (quantile, ...), and `known` (...), 1 where no member is missing.
     """
     import xarray as xr
 
     dims = tuple(dim for dim in values.dims if dim != "member")
     weight = values["weight"].to_numpy() if "weight" in values.coords else np.ones(values.sizes["member"])
-    found, left = weighted_quantiles(values.transpose("member", *dims).to_numpy(), weight / weight.sum(), quantiles)
+    found, known = weighted_quantiles(values.transpose("member", *dims).to_numpy(), weight / weight.sum(), quantiles)
     coords = {name: c for name, c in values.coords.items() if "member" not in c.dims}
     return xr.Dataset(
-        {str(values.name or "value"): (("quantile", *dims), found, values.attrs), "share": (dims, left)},
+        {str(values.name or "value"): (("quantile", *dims), found, values.attrs), "known": (dims, known)},
         coords={"quantile": np.atleast_1d(np.asarray(quantiles, float)), **coords},
     )
 

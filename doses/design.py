@@ -34,6 +34,7 @@ from ..simulator.errors import InputError, UnknownNameError, unknown_name
 from ..simulator.words import SECONDS, read_doses, read_quantity, read_times
 from .dosing import Dosing, read_dosing
 from .matrix import UNTREATED, DoseAxis
+from .synergy import MODELS, unfit
 
 MODEL = "aml"
 KEYS = (
@@ -42,7 +43,6 @@ KEYS = (
 )  # fmt: skip
 NEEDED = ("contexts", "readouts", "times", "drugs")
 MEDIA = ("free", "plasma")
-SYNERGIES = ("bliss", "hsa", "loewe", "zip")
 FIND_KEYS = ("drug", "given", "readout", "below", "probability", "at")
 
 
@@ -95,7 +95,7 @@ class Design:
             key = "moves" if self.moves else "before" if self.before is not None else "parameters"
             raise InputError(
                 f"{self.file}: {key} belongs to time courses of single doses; leave it out of a dose matrix, or use "
-                "the design with `residuum simulate --protocol`"
+                "the design with `residuum simulate --design`"
             )
         if self.medium != "free":
             raise InputError(f"{self.file}: doses in plasma need drugs of the shipped model; read the design by "
@@ -171,7 +171,7 @@ def _design(file: str, given: Mapping[str, Any], known: Mapping[str, Sequence[st
         moves=_moves(given.get("moves", {}), known),
         parameters=_numbers("parameters", given.get("parameters", {}), "parameter", known.get("parameter")),
         members=members,
-        synergy=tuple(_names("synergy", given["synergy"], SYNERGIES)) if "synergy" in given else (),
+        synergy=_null_models(given["synergy"], drugs) if "synergy" in given else (),
         find=_find(given["find"], drugs, readouts) if "find" in given else None,
         **texts,
     )  # fmt: skip
@@ -210,6 +210,17 @@ def _doses(drug: str, given: Any) -> tuple[float, ...]:
     doses = [dose for entry in listed for dose in read_doses(f"{drug}={entry}")[1]]  # a bare number in a list is nM
     DoseAxis(drug, doses)  # says what cannot be
     return tuple(doses)
+
+
+def _null_models(given: Any, drugs: Mapping[str, Sequence[float]]) -> tuple[str, ...]:
+    models = tuple(_names("synergy", given, MODELS))
+    n_doses = {drug: sum(dose > 0 for dose in doses) for drug, doses in drugs.items() if len(doses) > 1}
+    if len(n_doses) < 2:
+        raise InputError(f"synergy: it needs two drugs with several doses, the design has {len(n_doses)}; leave it out")
+    for model in models:
+        if reason := unfit(n_doses, model):
+            raise InputError(f"synergy: {model} {reason}; leave it out")
+    return models
 
 
 def _times(given: Any) -> list[float]:

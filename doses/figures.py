@@ -18,6 +18,7 @@ from ..simulator.plots import LINES, MARKERS, PALETTE, duration, new_figure
 from ..simulator.status import Status
 from . import analysis
 from .matrix import UNTREATED, DoseMatrix, dose_dims
+from .synergy import LONG_NAMES
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -48,7 +49,7 @@ def bands_of(matrix: DoseMatrix | xr.DataArray, *, readout: str, time: float | N
     values = values.sel(readout=readout)
     values = values.isel(time=-1) if time is None else values.sel(time=time)
     found = analysis.bands(values, analysis.QUANTILES)
-    return found[str(values.name)].where(found["share"] >= FEWEST)
+    return found[str(values.name)].where(found["known"] >= FEWEST)
 
 
 def slice_of(matrix: DoseMatrix | xr.DataArray, *, readout: str, time: float | None = None) -> xr.DataArray:
@@ -84,6 +85,12 @@ def arms(matrix: DoseMatrix) -> dict[str, dict[str, float]]:
         ]
         labelled[" + ".join(given) or "untreated"] = doses
     return labelled
+
+
+def background(matrix: DoseMatrix) -> str:
+    """Return the drugs that are there at one dose throughout, in words; nothing if there are none."""
+    single = {drug: matrix.dataset[drug].values[0] for drug in matrix.drugs if matrix.dataset.sizes[drug] == 1}
+    return ", ".join(f"{drug} {_number(dose)} {_unit(matrix, drug)}" for drug, dose in single.items() if dose > 0)
 
 
 def reference_words(matrix: DoseMatrix) -> str:
@@ -216,28 +223,34 @@ def contour_figure(matrix: DoseMatrix, readout: str, *, level: float = 0.25, tim
     return figure
 
 
-def synergy_figure(excess: Sequence[xr.DataArray], readout: str, *, time: float | None = None) -> Figure:
-    """Return one row of panels per synergy model, each with its own scale, and one column per context.
+def synergy_figure(scores: xr.Dataset, readout: str, *, time: float | None = None) -> Figure:
+    """Return one column of panels per null model of `synergy_scores`, each with its own scale, and one row per context.
 
-    Purple is more than expected.
+    Purple is more than expected; crosses mark the doses at which one model says synergy and another antagonism.
     """
-    contexts = [str(c) for c in excess[0]["context"].values]
-    figure, axes = new_figure(len(contexts), len(excess))
-    grey = ""
-    for row, model in zip(axes, excess, strict=True):
-        values = slice_of(model, readout=readout, time=time)
+    models, contexts = ([str(name) for name in scores[dim].values] for dim in ("model", "context"))
+    figure, axes = new_figure(len(models), len(contexts))
+    disagree = scores["disagree"].sel(readout=readout)
+    disagree = disagree.isel(time=-1) if time is None else disagree.sel(time=time)
+    unknown = False
+    for column, model in zip(axes.T, models, strict=True):
+        values = slice_of(scores["excess"].sel(model=model), readout=readout, time=time)
         largest = float(np.nanmax(np.abs(values.values), initial=0.0))
-        grey = " (grey: not known)" if values.isnull().any() else grey
+        unknown |= bool(values.isnull().any())
         bound = max(0.1, np.ceil(10 * largest) / 10)  # at least a tenth, so that noise does not look like synergy
-        for ax, context in zip(row, contexts, strict=True):
+        for ax, context in zip(column, contexts, strict=True):
             here = values.sel(context=context)
             mesh = heat_map(here, ax, limits=(-bound, bound), colours="PuOr", levels=())
-            ax.set_title(f"{model.attrs['long_name']}, {context}", fontsize=8)
-        bar = figure.colorbar(mesh, ax=row, shrink=0.9)
-        bar.set_label(f"{model.attrs['long_name']}\n(fraction of control;\n> 0: synergy)", fontsize=8)
-    n_members = excess[0].sizes["member"]
-    median = f"; median of {n_members} members" if n_members > 1 else ""
-    _headline(figure, f"Excess silencing of {readout} after {_duration(values)}{median}{grey}")
+            crossed = disagree.sel(context=context).transpose(*_two_drugs(here)[::-1])
+            ax.plot(*np.nonzero(crossed.values)[::-1], "x", color="#333333", markersize=5)
+            ax.set_title(f"{LONG_NAMES[model]}, {context}", fontsize=8)
+        bar = figure.colorbar(mesh, ax=column, location="bottom", shrink=0.9)
+        bar.set_label(f"{LONG_NAMES[model]}\n(fraction of control; > 0: synergy)", fontsize=8)
+    n_members = scores.sizes["member"]
+    notes = f"; median of {n_members} members" if n_members > 1 else ""
+    notes += " (grey: not known)" if unknown else ""
+    notes += " (crosses: models disagree)" if disagree.any() else ""
+    _headline(figure, f"Excess silencing of {readout} after {_duration(values)}{notes}")
     return figure
 
 
@@ -255,11 +268,6 @@ def dose_response_figure(matrix: DoseMatrix, readouts: Sequence[str], *, time: f
         raise InputError(f"a dose-response curve needs one drug with several doses, given {len(drugs)}")
     drug = drugs[0]
     doses, unit = matrix.dataset[drug].values, _unit(matrix, drug)
-    beside = [
-        f"{other} {_number(matrix.dataset[other].values[0])} {_unit(matrix, other)}"
-        for other in matrix.drugs
-        if other != drug and matrix.dataset[other].values[0] > 0
-    ]
     with_zero = int(doses[0] == 0)
     x = np.where(doses > 0, doses, doses[with_zero] / 4)
     below = 0.4 + 0.17 * matrix.dataset.sizes["context"]  # inches for the legends, in axes of their own
@@ -292,8 +300,8 @@ def dose_response_figure(matrix: DoseMatrix, readouts: Sequence[str], *, time: f
         legend.axis("off")
         legend.legend(*ax.get_legend_handles_labels(), title="dose at which 0.5 is left (IC50)", title_fontsize=7,
                       fontsize=7, frameon=False, loc="upper center", borderaxespad=0)  # fmt: skip
-    given = f" with {', '.join(beside)}" if beside else ""
-    _headline(figure, f"{drug}{given}, after {_duration(quantiles)}{_notes(matrix)}")
+    beside = background(matrix)
+    _headline(figure, f"{drug}{f' with {beside}' if beside else ''}, after {_duration(quantiles)}{_notes(matrix)}")
     return figure
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -36,7 +37,7 @@ UNTREATED = "untreated"
 SCHEMA = "residuum-matrix-1"
 RESERVED = ("member", "context", "time", "readout", "parameter", "quantile", "value", "control", "status",
             "control_status", "weight", "noise", "member_value", "residual", "side", "crossings",
-            "share")  # fmt: skip
+            "known")  # fmt: skip
 """Names of dimensions and variables, which no drug can have."""
 
 
@@ -203,9 +204,12 @@ class DoseMatrix:
 
         The first readout and the last time if None.
         """
-        chosen = {"readout": self.readouts[0] if readout is None else readout}
-        left = self.residual(reference).sel(chosen).isel(time=-1 if time is None else slice(None))
-        return analysis.contour(left if time is None else left.sel(time=time), level)
+        readout, time = self.readouts[0] if readout is None else readout, self.times[-1] if time is None else time
+        if readout not in self.readouts:
+            raise unknown_name("readout of the matrix", readout, self.readouts)
+        if time not in self.times:
+            raise InputError(f"the matrix has no time {time}; its times are {', '.join(f'{t:g}' for t in self.times)}")
+        return analysis.contour(self.residual(reference).sel(readout=readout, time=time), level)
 
     def bands(
         self, quantiles: Sequence[float] = analysis.QUANTILES, *, reference: str | None = None
@@ -229,12 +233,12 @@ class DoseMatrix:
     def to_frame(self, *, reference: str | None = None) -> pd.DataFrame:
         """Return a tidy table: context, one column per drug and unit, time, readout, residual, status.
 
-        A column `member` comes first if there is more than one. The status is `NO_CONTROL` where the run finished but
-        its control gave no signal (or failed) to be a fraction of.
+        Columns `member` and `weight` come first if there is more than one member. The status is `NO_CONTROL` where the
+        run finished but its control gave no signal (or failed) to be a fraction of.
         """
         drugs, dataset = self.drugs, self.dataset
         left = self.residual(reference)
-        frame = left.drop_vars("weight").to_dataframe().reset_index()
+        frame = left.to_dataframe().reset_index()
         status = dataset["status"].broadcast_like(left).transpose(*left.dims).to_numpy().ravel()
         names = np.array([s.name for s in Status], dtype=object)
         frame["status"] = np.where((status == Status.OK) & frame["residual"].isna(), "NO_CONTROL", names[status])
@@ -243,14 +247,16 @@ class DoseMatrix:
         columns["time"] = f"time_{unit_of_time}" if unit_of_time and " " not in unit_of_time else "time"
         order = ["context", *drugs, "time", "readout", "residual", "status"]
         if dataset.sizes["member"] > 1:
-            order.insert(0, "member")
+            order = ["member", "weight", *order]
         return frame[order].rename(columns=columns)
 
     def save(self, path: str | PathLike[str]) -> Path:
-        """Write the matrix as netCDF, whole or not at all; return the path."""
+        """Write the matrix as netCDF (`.nc`), whole or not at all; return the path."""
         target = Path(path)
+        if target.suffix != ".nc":
+            raise InputError(f"{target} should end in .nc, as which a matrix is written; to_frame() gives a table")
         target.parent.mkdir(parents=True, exist_ok=True)
-        dataset = self.dataset.assign_attrs(schema=SCHEMA)
+        dataset = self.dataset.assign_attrs(schema=SCHEMA, sha256=_checksum(self.dataset))
         return write_whole(target, lambda part: dataset.to_netcdf(part, engine="h5netcdf"))
 
 
@@ -275,10 +281,28 @@ def load_matrix(path: str | PathLike[str]) -> DoseMatrix:
     if (schema := dataset.attrs.pop("schema", None)) != SCHEMA:
         advice = "update residuum" if str(schema).startswith("residuum-matrix-") else "give the file of a dose matrix"
         raise InputError(f"{source} has the format {schema!r}, this version reads {SCHEMA!r}; {advice}")
+    checksum = dataset.attrs.pop("sha256", None)
     try:
-        return DoseMatrix(dataset)
+        matrix = DoseMatrix(dataset)
     except InputError as error:
         raise InputError(f"{source} is damaged: {error}") from None
+    if checksum != _checksum(dataset):
+        raise InputError(f"{source} is damaged: its content does not have its checksum; make the matrix again")
+    return matrix
+
+
+def _checksum(dataset: xr.Dataset) -> str:
+    """Return the checksum of all numbers, names and attributes, the same before and after they are in a file."""
+
+    def told(given: Mapping[Any, Any]) -> bytes:
+        return json.dumps({key: np.asarray(value).tolist() for key, value in given.items()}, sort_keys=True).encode()
+
+    digest = hashlib.sha256(told(dataset.attrs))
+    for name in sorted(map(str, dataset.variables)):
+        held, numbers = dataset[name], dataset[name].to_numpy()
+        digest.update(told({"name": name, "dims": held.dims}) + told(held.attrs))
+        digest.update(numbers.tobytes() if numbers.dtype.kind in "fiu" else told({"values": numbers}))
+    return digest.hexdigest()
 
 
 def dose_matrix(

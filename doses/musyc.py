@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from . import analysis
 from .hill import BEYOND, FLATTEST, STEEPEST, fit_hill
-from .synergy import checked_drugs, normalised
+from .synergy import checked_drugs, normalised, residual_of
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from .matrix import DoseMatrix
 
 Float = npt.NDArray[np.float64]
 
@@ -56,7 +59,7 @@ def musyc_effect(parameters: Float, doses_a: Float, doses_b: Float) -> Float:
     return np.asarray((e_a * a + e_b * b + e_ab * both) / (free + a + b + both))
 
 
-def musyc_fit(residual: xr.DataArray) -> xr.Dataset:
+def musyc_fit(residual: DoseMatrix | xr.DataArray) -> xr.Dataset:
     """Return MuSyC fitted to the median over members of the signal left under two drugs, a fit per remaining label.
 
     Parameters
@@ -70,7 +73,8 @@ def musyc_fit(residual: xr.DataArray) -> xr.Dataset:
         `value` and `sd` (parameter, ...) of the `PARAMETERS`: maxima are effects, `halfway` has the unit of the doses,
         sd is that of the natural logarithm but for maxima. `beta` (...), the synergy of efficacy. `identified`
         (parameter, ...): False where the doses do not determine a parameter, as when a drug alone has no effect; its
-        value then says nothing. `misfit` (...), the root mean square in effect. NaN where a run has no number.
+        value then says nothing. `misfit` (...), the root mean square in effect. Members with a run without a number
+        take no part; NaN where there are no others.
 
     Raises
     ------
@@ -79,10 +83,12 @@ def musyc_fit(residual: xr.DataArray) -> xr.Dataset:
     """
     import xarray as xr
 
+    residual = residual_of(residual)
     a, b = checked_drugs(residual, "musyc")
-    left = normalised(residual)
+    left = normalised(residual).rename("left")
     if "member" in left.dims:
-        left = left.median("member", skipna=False)
+        whole = left.where(left.notnull().all((a, b)))
+        left = analysis.bands(whole, [0.5])["left"].isel(quantile=0, drop=True)
     others = [dim for dim in left.dims if dim not in (a, b)]
     effect = 1 - left.transpose(*others, a, b).to_numpy()
     shape = effect.shape[:-2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,12 @@ import numpy.typing as npt
 from ..simulator import plots
 from ..simulator.report import Section, write_report, write_whole
 from . import figures
-from .matrix import DoseMatrix
+from .matrix import DoseMatrix, dose_dims
+from .synergy import LONG_NAMES, synergy_scores
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
     from matplotlib.figure import Figure
 
 TIME = r"_[\d.e+]+(s|min|h)"
@@ -54,11 +56,12 @@ class Place:
 
 def write_matrix(
     folder: Path, matrix: DoseMatrix, provenance: Mapping[str, str], extra: Sequence[Section] = (), *,
-    also: Sequence[str] = (),
+    also: Sequence[str] = (), models: Sequence[str] = (), structural: Collection[str] | None = None,
 ) -> Path:  # fmt: skip
     """Write matrix.nc, matrix.csv, figures and report.html, return the report; figures of former runs are removed.
 
-    `also` are endings (`.pdf`, `.svg`) of formats in which each figure is written beside the PNG.
+    `also` are endings (`.pdf`, `.svg`) of formats in which each figure is written beside the PNG; `models` the null
+    models of synergy, all that the doses allow if none is given; `structural` is as in `synergy_scores`.
     """
     write_tables(folder, "matrix", matrix)
     for path in folder.iterdir():
@@ -68,12 +71,14 @@ def write_matrix(
     varied = [drug for drug in drugs if matrix.dataset.sizes[drug] > 1]
     sections = [_short(place, matrix)]
     if len(drugs) == 2 and len(varied) == 2:
-        sections += [Section("Dose matrices", (), _maps(place, matrix)), _synergy(place, matrix)]
+        sections.append(Section("Dose matrices", (), _maps(place, matrix)))
     elif len(varied) == 1:
         sections.append(Section("Dose response", (), _curves(place, matrix)))
     elif len(drugs) > 2:
         words = f"The figures show the corners of a matrix of {len(drugs)} drugs; matrix.csv and matrix.nc hold all."
         sections.append(Section("Dose matrices", [words]))
+    if len(varied) > 1:
+        sections.append(_synergy(place, matrix, models, structural))
     attributes = {str(name): str(value) for name, value in sorted(matrix.dataset.attrs.items()) if str(value)}
     sections += [*extra, Section("Provenance", (), (), [("This run", _pairs({**provenance, **attributes}))])]
     return write_report(folder / "report.html", f"Residual signalling: {' x '.join(drugs)}", sections)
@@ -126,17 +131,73 @@ def _maps(place: Place, matrix: DoseMatrix) -> list[tuple[str, Path]]:
     return maps
 
 
-def _synergy(place: Place, matrix: DoseMatrix) -> Section:
-    without = [drug for drug in matrix.drugs if not np.any(matrix.dataset[drug] == 0)]
+def _synergy(
+    place: Place, matrix: DoseMatrix, models: Sequence[str], structural: Collection[str] | None
+) -> Section:  # fmt: skip
+    varied = [drug for drug in matrix.drugs if matrix.dataset.sizes[drug] > 1]
+    without = [drug for drug in varied if not np.any(matrix.dataset[drug] == 0)]
     if without:
-        words = f"Not computed: it needs each drug alone, and 0 is not among the doses of {' and '.join(without)}."
-        return Section("Synergy", [words])
-    excess, readout = [matrix.synergy(model) for model in ("bliss", "hsa")], matrix.readouts[0]
+        missing = f"Not computed: it needs each drug alone, and 0 is not among the doses of {' and '.join(without)}."
+        return Section("Synergy", [missing])
+    _, label, tag = _times(matrix)[-1]
+    left = matrix.residual().isel(time=[-1]).squeeze([drug for drug in matrix.drugs if drug not in varied], drop=True)
+    scores = synergy_scores(left, models=models or None, structural=structural)
+    attributes, known = scores.attrs, scores["known"].to_numpy()
+    partial = known[(known > 0) & (known < 1 - 1e-9)]
+    words = [
+        "Excess is what drugs silence together beyond what a null model expects of drugs that do nothing for each "
+        "other, as a fraction of the control: above 0 is synergy, below 0 antagonism. Tables tell its mean over all "
+        f"combinations. Models disagree where one says more than {attributes['threshold']:g} and another less than "
+        f"-{attributes['threshold']:g}.",
+        f"All beside {beside}." if (beside := figures.background(matrix)) else "",
+        f"Members without one are left out; the others have at least {partial.min():.0%} of the weight."
+        if partial.size else "",
+        attributes["note"],
+        *(f"{what}: {attributes[key]}." for key, what in (("left_out", "Left out"), ("unknown", "Not known"))
+          if attributes[key]),
+    ]  # fmt: skip
     pictures = []
-    for time, label, tag in _times(matrix):
-        path = place.save(figures.synergy_figure(excess, readout, time=time), f"synergy_{readout}_{tag}")
-        pictures.append((f"Excess over two null models, {readout}, {label} after the drugs.", path))
-    return Section("Synergy", [excess[0].attrs["note"]], pictures)
+    for readout in matrix.readouts if len(varied) == 2 else ():
+        path = place.save(figures.synergy_figure(scores, readout), f"synergy_{readout}_{tag}")
+        pictures.append((f"Excess over null models, {readout}, {label} after the drugs.", path))
+    return Section("Synergy", list(filter(None, words)), pictures, _scored(scores, label))
+
+
+def _scored(scores: xr.Dataset, label: str) -> list[tuple[str, pd.DataFrame]]:
+    """Return the mean excess over each null model and where they disagree and, of an ensemble, probabilities."""
+    import pandas as pd
+
+    excess, probability, many = [], [], scores.sizes["member"] > 1
+    names = [LONG_NAMES[str(model)] for model in scores["model"].values]
+    for readout in scores["readout"].values:
+        for context in scores["context"].values:
+            here = scores.sel(context=context, readout=readout).isel(time=0)
+            row = {"context": str(context), "readout": str(readout)}
+            disagree = here["disagree"][{drug: slice(1, None) for drug in dose_dims(here)}]
+            bands = here["mean_bands"].transpose("model", "quantile").to_numpy()
+            excess.append({
+                **row, **{name: _signed(band, many) for name, band in zip(names, bands, strict=True)},
+                "models disagree at": f"{int(disagree.sum())} of {disagree.size} doses",
+            })  # fmt: skip
+            sides = here["probability"].to_numpy(), here["antagonism"].to_numpy()
+            shares = (f"{above:.0%}, {below:.0%}" if above == above else "not known"
+                      for above, below in zip(*sides, strict=True))  # fmt: skip
+            probability.append({**row, **dict(zip(names, shares, strict=True))})
+    threshold = scores.attrs["threshold"]
+    band = ", median [5 %, 95 %]" if many else ""
+    tables = [(f"Mean excess, {label} after the drugs{band}", pd.DataFrame(excess))]
+    if many:
+        title = f"Probability of synergy (mean excess above {threshold:g}), of antagonism (below -{threshold:g})"
+        tables.append((title, pd.DataFrame(probability)))
+    return tables
+
+
+def _signed(quantiles: npt.NDArray[np.float64], many: bool) -> str:
+    """Return a median with its sign and, of an ensemble, the band."""
+    if np.isnan(quantiles).any():
+        return "not known"
+    low, middle, high = (f"{value + 0.0:+.2f}" for value in np.round(quantiles, 2))  # no -0.00
+    return f"{middle} [{low}, {high}]" if many else middle
 
 
 def _curves(place: Place, matrix: DoseMatrix) -> list[tuple[str, Path]]:

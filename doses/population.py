@@ -84,10 +84,10 @@ def draw_population(
         raise unknown_name("context", unknown[0], list(contexts))
     if not len(weights) or not np.all(np.isfinite(weights)) or np.any(weights < 0) or not weights.sum() > 0:
         raise InputError(f"shares are {dict(shares or {})}, expected numbers that are not negative, one above 0")
-    if patients < 1 or cells < 1 or seed < 0:
+    if not all(isinstance(n, int | np.integer) for n in (patients, cells, seed)) or min(patients, cells, seed + 1) < 1:
         raise InputError(
-            f"{patients} patients of {cells} cells under seed {seed}: expected at least one of each, "
-            "and a seed that is not negative"
+            f"{patients} patients of {cells} cells under seed {seed}: expected whole numbers, at "
+            "least one of each, and a seed that is not negative"
         )
     names = list(dict.fromkeys([*between_cells, *(between_patients or {})]))
     for context, values in contexts.items():
@@ -168,10 +168,10 @@ def population_residual(
     """
     import xarray as xr
 
-    grid, labels = _checked(compiled, population, contexts, doses, readout, threshold)
+    patients, cells = _checked(compiled, population, contexts, readout, threshold)
+    grid = dose_steps(doses)
     times = checked_times([time])
     names = [name for name in population.columns if name not in (*LABELS, SHARED)]
-    patients, cells = labels
     n_steps = len(next(iter(grid.values())))
 
     rows = Conditions.from_rows(compiled, {str(i): contexts[c] for i, c in enumerate(population["context"])})
@@ -192,11 +192,11 @@ def population_residual(
 
     shape = (len(patients), len(cells), 1 + n_steps)
     values, status = result.values[:, 0, 0].reshape(shape), result.status.reshape(shape)
+    noise = noise_of(compiled, [readout], options)[0]
     with np.errstate(all="ignore"):
         median = np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else np.nan
                            for row in values[:, :, 0]])  # fmt: skip
-        clear = median[:, None, None] > noise_of(compiled, [readout], options)
-        left = np.where(clear, values[:, :, 1:] / median[:, None, None], np.nan)
+        left = np.where(median[:, None, None] > noise, values[:, :, 1:] / median[:, None, None], np.nan)
     known = np.isfinite(left)
     with np.errstate(all="ignore"):
         above = np.where(known.any(axis=1), (left > threshold).sum(axis=1) / known.sum(axis=1), np.nan)
@@ -317,10 +317,27 @@ def _over(values: Float, means: Float) -> Float:
     return np.where(means == 0, 1.0, values / np.where(means == 0, 1.0, means))
 
 
+def dose_steps(doses: Mapping[str, npt.ArrayLike]) -> dict[str, Float]:
+    """Return the doses of each drug, all of one length; raises InputError for what cannot be doses."""
+    grid: dict[str, Float] = {}
+    for drug, given in doses.items():
+        try:
+            grid[drug] = np.atleast_1d(np.asarray(given, float))
+        except (TypeError, ValueError):
+            grid[drug] = np.full(1, np.nan)
+        if grid[drug].ndim != 1 or not np.all(np.isfinite(grid[drug])) or np.any(grid[drug] < 0):
+            raise InputError(f"the doses of {drug} are {given!r}, expected numbers that are not negative")
+    lengths = {len(values) for values in grid.values()} - {1}
+    if not grid or 0 in lengths or len(lengths) > 1:
+        raise InputError(
+            f"the doses have lengths {sorted(lengths)}, expected at least one drug, and one number of steps"
+        )
+    return {drug: np.broadcast_to(values, max(lengths, default=1)) for drug, values in grid.items()}
+
+
 def _checked(compiled: CompiledModel, population: pd.DataFrame, contexts: Mapping[str, Mapping[str, float]],
-             doses: Mapping[str, npt.ArrayLike], readout: str,
-             threshold: float) -> tuple[dict[str, Float], Any]:  # fmt: skip
-    """Return the doses, all of one length, and the labels of patients and of cells."""
+             readout: str, threshold: float) -> tuple[Any, Any]:  # fmt: skip
+    """Return the labels of patients and of cells."""
     if missing := [name for name in (*LABELS, SHARED) if name not in population.columns]:
         raise InputError(f"the population has no column {missing[0]!r}; draw it with draw_population")
     patients, cells = population["patient"].unique(), population["cell"].unique()
@@ -329,19 +346,8 @@ def _checked(compiled: CompiledModel, population: pd.DataFrame, contexts: Mappin
     for context in population["context"].unique():
         if context not in contexts:
             raise unknown_name("context", str(context), list(contexts))
-    if readout not in (*compiled.observables, *compiled.network.functions, *compiled.species):
+    if readout not in (*compiled.observables, *compiled.species):
         raise unknown_name("readout", readout, compiled.observables)
     if not 0 < threshold < math.inf:
         raise InputError(f"the threshold is {threshold}, expected a fraction above 0 of the median untreated cell")
-    grid = {name: np.atleast_1d(np.asarray(values, float)) for name, values in doses.items()}
-    lengths = {len(values) for values in grid.values()} - {1}
-    if not grid or len(lengths) > 1:
-        raise InputError(
-            f"the doses have lengths {sorted(lengths)}, expected at least one drug, and one number of steps"
-        )
-    for name, values in grid.items():
-        compiled.parameter_index(name)
-        if values.ndim != 1 or not np.all(np.isfinite(values)) or np.any(values < 0):
-            raise InputError(f"the doses of {name} are {values.tolist()}, expected numbers that are not negative")
-    n_steps = max(lengths, default=1)
-    return {name: np.broadcast_to(values, n_steps) for name, values in grid.items()}, (patients, cells)
+    return patients, cells

@@ -16,8 +16,10 @@ import numpy.typing as npt
 from ..simulator.errors import InputError, unknown_name
 from ..simulator.options import SolverOptions
 from ..simulator.protocol import Conditions, Segment, checked_times
+from ..simulator.quantiles import weighted_quantiles
+from .analysis import QUANTILES
 from .runs import noise_of, run_blocks
-from .weighted import checked_weights, quantiles, share
+from .weighted import checked_weights, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from ..simulator.compiled import CompiledModel
 
 Float = npt.NDArray[np.float64]
-QUANTILES = (0.05, 0.5, 0.95)
 UNTREATED = "untreated"
 
 
@@ -169,7 +170,7 @@ def ranked(found: xr.Dataset, *, absolute: Sequence[str] = (), below: float = 0.
             cell = {"context": context, "readout": readout}
             left = variable.sel(cell).transpose("member", "treatment").to_numpy()
             frame = pd.DataFrame({**cell, **of_treatment, **_summary(left, weight, group, below)})
-            frame["control"] = quantiles(found["control"].sel(cell).to_numpy(), weight, [0.5])[0]
+            frame["control"] = weighted_quantiles(found["control"].sel(cell).to_numpy(), weight, 0.5)[0][0]
             order = [groups, "rank"] if groups else ["rank"]
             frames.append(frame.sort_values(order, kind="stable", na_position="last"))
     table = pd.concat(frames, ignore_index=True)
@@ -287,7 +288,7 @@ def _parameters(compiled: CompiledModel, pairs: Sequence[tuple[int, str]], treat
 def _summary(left: Float, weight: Float, group: npt.NDArray[Any], below: float) -> dict[str, Any]:
     """Return columns of `ranked` for what treatments leave, (n_members, n_treatments)."""
     n_members, n_treatments = left.shape
-    low, median, high = quantiles(left, weight, QUANTILES)
+    low, median, high = weighted_quantiles(left, weight, QUANTILES)[0]
     known = np.isfinite(left)
     least = np.zeros_like(known)
     rank = np.full(n_treatments, np.nan)

@@ -62,11 +62,13 @@ def pair_map(found: xr.Dataset, readout: str, *, absolute: bool = False, columns
     for ax in axes.flat[len(contexts) :]:
         ax.remove()
     unit = "from 0 to 1" if absolute else "fraction of the untreated cell"
-    figure.colorbar(mesh, ax=figure.axes, shrink=0.6).set_label(f"{readout}{'' if absolute else ' left'} ({unit})")
+    bar = figure.colorbar(mesh, ax=figure.axes, shrink=1.0 if len(axes) == 1 else 0.6)
+    bar.set_label(f"{readout}{'' if absolute else ' left'}\n({unit})", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
     what = readout if absolute else f"{readout} left (% of the untreated cell)"
     if absolute:
         what = f"{readout} x 100"
-    _headline(figure, f"{what} after {_time(found)}, median of {found.sizes['member']} members{_failed(found)}")
+    _headline(figure, f"{what} after {_time(found)}, {_members(found, 'median')}{_failed(found)}")
     return figure
 
 
@@ -116,8 +118,7 @@ def interval_figure(
     if "basis" in rows:
         handles.append(_mark("#555555", "o", "hollow: dose of equal effect, not from patients", face="white"))
     figure.legend(handles=handles, fontsize=8, frameon=False, loc="outside lower center", ncols=2)
-    _headline(figure, f"{readout} after {_time(found)}: median and 5-95 % of {found.sizes['member']} "
-                      f"members{_failed(found)}")  # fmt: skip
+    _headline(figure, f"{readout} after {_time(found)}: {_members(found, 'median and 5-95 %')}{_failed(found)}")
     return figure
 
 
@@ -161,6 +162,11 @@ def _mark(colour: str, marker: str, label: str, face: str = "") -> Any:
 
 def _time(found: xr.Dataset) -> str:
     return duration(float(found.attrs["time"]), str(found.attrs.get("unit_time", "s")))
+
+
+def _members(found: xr.Dataset, what: str) -> str:
+    n = found.sizes["member"]
+    return "one parameter set" if n == 1 else f"{what} of {n} members"
 
 
 def _failed(found: xr.Dataset) -> str:

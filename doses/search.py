@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,13 @@ PER_DECADE, FINER, ROUNDS = 3, 9, 2
 DECADES = 5
 """The lowest dose searched is so many decades below the highest."""
 LOW, HIGH = 0.05, 0.95
+NUMBER = (int, float, np.integer, np.floating)
+REACH = {
+    "reachable": "within what is free in patients ({})",
+    "not reachable": "beyond what is free in patients ({})",
+    "exposure unknown": "what is free in patients is unknown",
+}
+"""How a dose compares with the highest free concentration in patients, and that in words."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +60,13 @@ class DoseSearch:
         `share`: of the members, by weight, in which it was enough when all were run at it (at the highest dose if
         none is); `left`, `left_low`, `left_high`: median, 5 % and 95 % quantile of what is left there; `rebound`: share
         of the members in which enough was enough at some dose, and then too much was left at a higher one; `failed`:
-        members of which a run failed, which count as not reached. With other drugs beside: `bliss`, `loewe` (beside one
-        only) and `hsa`, the excess of effect at the dose over these null models (`doses.synergy`) for the drug and the
-        others together, with `_low` and `_high`; positive where the combination leaves less than expected.
+        members of which a run failed; `silent`: members whose control gives no signal to be a fraction of. Both count
+        as not reached; where it then depends on them whether a dose is found, `dose`, `low` or `high` is NaN. With
+        other drugs beside: `bliss`, `loewe` (beside one only) and `hsa`, the excess of effect at the dose over these
+        null models (`doses.synergy`) for the drug and the others together, with `_low` and `_high`; positive where the
+        combination leaves less than expected.
     members : DataArray (member, context, time)
-        Dose of each member; infinite if the highest is not enough, NaN where a run failed.
+        Dose of each member; infinite if the highest is not enough, NaN where a run failed or the control is silent.
     """
 
     table: pd.DataFrame
@@ -71,27 +80,42 @@ class DoseSearch:
     lowest: float
     highest: float
     unit_time: str = ""
+    failures: str = ""
+    """How many runs failed where some first did, and why the first of them."""
     note: str = ""
-    """What to keep in mind with the excess."""
+    """What to keep in mind with the numbers."""
 
     def __str__(self) -> str:
-        beside = "".join(f" with {drug} {dose:g} {self.unit}" for drug, dose in self.given.items() if dose > 0)
-        asked = f"{self.readout} below {self.fraction:.0%} of untreated with probability {self.probability:g}"
-        note = [f"note: {self.note}"] if self.note else []
-        return "\n".join([f"{self.drug}{beside}: {asked}", *map(self.words, range(len(self.table))), *note])
+        return "\n".join([self.question(), *map(self.words, range(len(self.table))), *self.remarks()])
+
+    def question(self) -> str:
+        """Return what was asked for, in a line."""
+        beside = "".join(
+            f" with {drug} {dose:g} {self.unit}" if dose else f" without {drug}" for drug, dose in self.given.items()
+        )
+        asked = f"{self.readout} below {100 * self.fraction:.3g}% of untreated with probability {self.probability:g}"
+        return f"{self.drug}{beside}: {asked}"
+
+    def remarks(self) -> list[str]:
+        """Return, in a line each, why runs failed and what to keep in mind."""
+        told = {"failed": self.failures, "note": self.note}
+        return [f"{name}: {text}" for name, text in told.items() if text]
 
     def words(self, row: int) -> str:
         """Return what was found for one row of the table, in a line."""
-        found = self.table.iloc[row]
+        found, n = self.table.iloc[row], len(self.members["member"])
         place = f"{found.context}, {duration(found.time, self.unit_time)}: "
         dose, low, high = (self.dose_words(found[name]) for name in ("dose", "low", "high"))
-        if math.isinf(found.dose):
-            text = f"not reached up to {self.highest:.3g} {self.unit}, where it holds in {found.share:.0%} of members"
+        if math.isnan(found.dose):
+            text = "not known"
+        elif math.isinf(found.dose):
+            there = f"{found.left:.0%} is left" if n == 1 else f"it holds in {found.share:.0%} of members"
+            text = f"not reached up to {self.highest:.3g} {self.unit}, where {there}"
         elif found.dose == 0:
             text = "no dose needed"
         else:
             text = f"{self.drug} {dose} {self.unit}"
-        if len(self.members["member"]) > 1:
+        if n > 1 and not math.isnan(found.dose):
             text += f" (members, 5-95 %: {low} to {high} {self.unit})"
         if found.rebound > 0:
             text += f"; more is left again at higher doses in {found.rebound:.0%} of members"
@@ -99,14 +123,18 @@ class DoseSearch:
             models = {"bliss": "Bliss", "loewe": "Loewe", "hsa": "the better one alone"}
             told = [f"{words} {self._excess(found, name)}" for name, words in models.items() if name in found]
             text += f"; excess over {', over '.join(told)}"
-        if reach := found.get("reach", ""):
-            free = f" (highest free concentration in patients {found.clinical_free:.3g} {self.unit})"
-            text += f"; {reach}{free if math.isfinite(found.clinical_free) else ''}"
+        if (reach := found.get("reach", "")) in REACH and found.dose != 0:
+            text += f"; {REACH[reach].format(f'{found.clinical_free:.3g} {self.unit}')}"
         if (normal := found.get("normal", "")) and math.isfinite(found.dose):
             text += f"; {found.normal_left:.0%} left in {normal}"
-            if len(self.members["member"]) > 1:
+            if n > 1:
                 text += f" [{found.normal_low:.0%}, {found.normal_high:.0%}]"
-        return place + text + (f"; {found.failed:g} members failed" if found.failed else "")
+        of = "" if n == 1 else f" in {{}} of {n} members"
+        if found.failed:
+            text += f"; runs failed{of.format(found.failed)}"
+        if found.silent:
+            text += f"; no signal in the control{of.format(found.silent)}"
+        return place + text
 
     def _excess(self, found: pd.Series[Any], model: str) -> str:
         middle, low, high = (found[f"{model}{end}"] for end in ("", "_low", "_high"))
@@ -115,7 +143,9 @@ class DoseSearch:
         return f"{middle:+.2f}" + (f" [{low:+.2f}, {high:+.2f}]" if len(self.members["member"]) > 1 else "")
 
     def dose_words(self, dose: float) -> str:
-        """Return a dose in words: where it lies at an end of the range searched, which end."""
+        """Return a dose in words: where it lies at an end of the range searched, which end; `?` if it is not known."""
+        if math.isnan(dose):
+            return "?"
         if math.isinf(dose):
             return f"above {self.highest:.3g}"
         return f"at most {dose:.3g}" if dose == self.lowest else f"{dose:.3g}"
@@ -165,42 +195,44 @@ def find_dose(
     Raises
     ------
     InputError
-        For wrong names, doses, fractions or times, before any run starts; if the search was stopped.
+        For wrong names, doses, fractions or times, before any run starts.
+    KeyboardInterrupt
+        If the search was stopped: there is no answer from a part of its runs.
     """
     import pandas as pd
-    import xarray as xr
 
-    readout, fraction = _checked_until(compiled, until)
-    lowest = highest * 10.0**-DECADES if lowest is None else lowest
+    readout, fraction = _checked_until(until)
     beside = dict(given or {})
     _check(drug, beside, lowest, highest, probability)
-    t = checked_times(times)
-    parameter_sets = [{}] if members is None else list(members)
-    held = {name: (parameters or {}).get(name, name) for name in (drug, *beside)}
-    cells = cells_of(compiled, contexts, parameter_sets, held, overrides)
-    weight = checked_weights(weights, len(parameter_sets))
-    schedule = schedule_of(compiled, held, cells, float(t[-1]), tuple(protocol), dosing)
-    others = np.array([*beside.values()])
-    search = _Search(compiled, cells, held, others, t, readout, schedule, options, threads, progress)
+    lowest = highest * 10.0**-DECADES if lowest is None else lowest
+    search = _prepared(
+        compiled, (drug, *beside), contexts, readout, times, beside=[*beside.values()], parameters=parameters,
+        members=members, weights=weights, overrides=overrides, dosing=dosing, protocol=protocol, options=options,
+        threads=threads, progress=progress,
+    )  # fmt: skip
+    t, weight, shape = search.times, search.weight, search.shape
     n_doses = 1 + max(2, math.ceil(PER_DECADE * math.log10(highest / lowest)))
     grid = np.array([0.0, *np.geomspace(lowest, highest, n_doses)])
-    own, rebound, failed = search.doses(grid, fraction)
+    found = search.doses(grid, fraction)
 
-    shape = (len(weight), len(contexts), len(t))
-    own, rebound, failed = own.reshape(shape), rebound.reshape(shape), failed.reshape(shape)
-    ranked = np.where(failed, np.inf, own)
-    dose = weighted_quantiles(ranked, weight, probability)[0][0]
-    ends = weighted_quantiles(ranked, weight, (LOW, HIGH))[0]
-    tried = np.where(np.isinf(dose), highest, dose)
-    left = np.diagonal(search.left(np.tile(tried, (len(weight), 1))), axis1=1, axis2=2).reshape(shape)
+    def of_members(q: float | Sequence[float]) -> Float:
+        """Return quantiles of the members' doses, NaN where those without a number decide whether there is one."""
+        most, least = (weighted_quantiles(np.where(found.lost, end, found.dose), weight, q)[0] for end in (np.inf, 0.0))
+        return np.where(np.isinf(most) & np.isfinite(least), np.nan, most)
+
+    dose, ends = of_members(probability)[0], of_members((LOW, HIGH))
+    tried = np.where(np.isfinite(dose), dose, highest)
+    at_it = search.left(np.tile(tried, (len(weight), 1)))
+    left = np.diagonal(at_it.values, axis1=1, axis2=2).reshape(shape)
     enough = np.where(np.isnan(left), False, left < fraction)
-    told = {"left": left, **(search.excess(tried, left, grid) if null_models and np.any(others) else {})}
+    failed = (found.lost | np.isnan(left)) & ~found.silent
+    told = {"left": left, **(search.excess(tried, left, grid) if null_models and any(beside.values()) else {})}
     bands = {name: weighted_quantiles(numbers, weight, (0.5, LOW, HIGH))[0] for name, numbers in told.items()}
     rows = [
         {
             "context": context, "time": float(time), "dose": dose[c, i], "low": ends[0][c, i], "high": ends[1][c, i],
-            "share": float(weight @ enough[:, c, i]), "rebound": float(weight @ rebound[:, c, i]),
-            "failed": int(np.count_nonzero(failed[:, c, i] | np.isnan(left[:, c, i]))),
+            "share": float(weight @ enough[:, c, i]), "rebound": float(weight @ found.rebound[:, c, i]),
+            "failed": int(np.count_nonzero(failed[:, c, i])), "silent": int(np.count_nonzero(found.silent[:, c, i])),
             **{
                 f"{name}{end}": numbers[q, c, i]
                 for name, numbers in bands.items()
@@ -210,12 +242,32 @@ def find_dose(
         for c, context in enumerate(contexts)
         for i, time in enumerate(t)
     ]  # fmt: skip
-    of_members = xr.DataArray(
-        np.where(failed, np.nan, own), dims=("member", "context", "time"), name="dose",
-        coords={"member": np.arange(len(weight)), "weight": ("member", weight), "context": list(contexts), "time": t},
-    )  # fmt: skip
-    return DoseSearch(pd.DataFrame(rows), of_members, drug, compiled.units["amount"], beside, readout, fraction,
-                      probability, lowest, highest, compiled.units["time"])  # fmt: skip
+    own = search.labelled(np.where(found.lost, np.nan, found.dose), "dose")
+    return DoseSearch(pd.DataFrame(rows), own, drug, compiled.units["amount"], beside, readout, fraction, probability,
+                      lowest, highest, compiled.units["time"], found.failures or at_it.failures)  # fmt: skip
+
+
+class _Left(NamedTuple):
+    """What is left in runs."""
+
+    values: Float
+    """(n_cells, n_doses, n_times), NaN where a run failed or the control is silent."""
+    silent: Flags
+    """(n_cells, n_times), where the control finished and gave no signal to be a fraction of."""
+    failures: str
+    """How many runs failed and why the first did; empty if none."""
+
+
+class _Found(NamedTuple):
+    """The doses of members, shaped (n_members, n_contexts, n_times)."""
+
+    dose: Float
+    rebound: Flags
+    """Where more is left again above."""
+    lost: Flags
+    """Where a number is missing, and with it the dose."""
+    silent: Flags
+    failures: str
 
 
 @dataclass(frozen=True)
@@ -223,7 +275,9 @@ class _Search:
     """Cells, and the doses of one drug beside others that are fixed, to be run."""
 
     compiled: CompiledModel
+    contexts: tuple[str, ...]
     cells: Conditions
+    weight: Float
     drugs: Mapping[str, str]
     beside: Float
     times: Float
@@ -233,20 +287,38 @@ class _Search:
     threads: int | None
     progress: bool
 
-    def left(self, doses: Float, among: npt.NDArray[np.intp] | None = None, *, alone: bool = False) -> Float:
-        """Return what is left of the readout at doses (n_cells, n_doses), beside the others or alone, also over times.
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return len(self.weight), len(self.contexts), len(self.times)
 
-        Shape (n_cells, n_doses, n_times).
-        """
+    def labelled(self, numbers: Float, name: str) -> xr.DataArray:
+        import xarray as xr
+
+        coords = {"member": np.arange(len(self.weight)), "weight": ("member", self.weight),
+                  "context": list(self.contexts), "time": self.times}  # fmt: skip
+        return xr.DataArray(numbers.reshape(self.shape), coords, ("member", "context", "time"), name)
+
+    def left(self, doses: Float, among: npt.NDArray[np.intp] | None = None, *, alone: bool = False) -> _Left:
+        """Return what is left of the readout at doses (n_cells, n_doses), beside the others or alone."""
         cells = self.cells
         if among is not None:
             cells = Conditions(tuple(cells.names[i] for i in among), cells.parameters[among])
         others = np.broadcast_to(0.0 * self.beside if alone else self.beside, (*doses.shape, len(self.beside)))
-        return self._at(np.concatenate([doses[:, :, None], others], axis=2), cells)
+        return self.at(np.concatenate([doses[:, :, None], others], axis=2), cells)
 
-    def _at(self, points: Float, cells: Conditions) -> Float:
-        return _left(self.compiled, cells, self.drugs, points, self.times, self.readout, self.schedule, self.options,
-                     self.threads, self.progress)  # fmt: skip
+    def at(self, points: Float, cells: Conditions | None = None) -> _Left:
+        """Return what is left of the readout at points (n_cells, n_points, n_drugs)."""
+        points = np.concatenate([np.zeros_like(points[:, :1]), points], axis=1)  # the untreated control first
+        runs = run_cells(self.compiled, cells or self.cells, self.drugs, points, self.times, [self.readout],
+                         self.schedule, options=self.options, threads=self.threads, progress=self.progress,
+                         label="dose search")  # fmt: skip
+        if runs.told["n_pending"]:
+            raise KeyboardInterrupt
+        values = runs.values[..., 0]
+        control, noise = values[:, :1], noise_of(self.compiled, [self.readout], self.options)
+        with np.errstate(all="ignore"):
+            left = np.where(control > noise, values[:, 1:] / control, np.nan)
+        return _Left(left, (control <= noise)[:, 0], runs.failures if runs.told["n_failed"] else "")
 
     def excess(self, tried: Float, left: Float, grid: Float) -> dict[str, Float]:
         """Return the excess of effect over null models at the doses tried (n_contexts, n_times), shaped as `left`.
@@ -256,8 +328,8 @@ class _Search:
         """
         shape = left.shape
         doses = np.tile(tried, (shape[0], 1))
-        alone = np.diagonal(self.left(doses, alone=True), axis1=1, axis2=2).reshape(shape)
-        others = self.left(np.zeros((len(self.cells), 1)))[:, 0].reshape(shape)
+        alone = np.diagonal(self.left(doses, alone=True).values, axis1=1, axis2=2).reshape(shape)
+        others = self.left(np.zeros((len(self.cells), 1))).values[:, 0].reshape(shape)
         found = {"bliss": alone * others - left}
         if np.count_nonzero(self.beside) == 1:
             found["loewe"] = self._loewe(tried, left, alone, grid[1:])
@@ -268,8 +340,9 @@ class _Search:
         ladder = self.beside[other] * 10.0 ** (np.arange(-2 * PER_DECADE, 2 * PER_DECADE + 1) / PER_DECADE)
         points = np.zeros((len(self.cells), len(ladder), len(self.drugs)))
         points[:, :, 1 + other] = ladder
-        of_other = self._at(points, self.cells).reshape(*shape[:2], -1, shape[2])
-        of_drug = self.left(np.tile(grid, (len(self.cells), 1)), alone=True).reshape(*shape[:2], -1, shape[2])
+        grids = np.tile(grid, (len(self.cells), 1))
+        of_other = self.at(points).values.reshape(*shape[:2], -1, shape[2])
+        of_drug = self.left(grids, alone=True).values.reshape(*shape[:2], -1, shape[2])
         found = np.full(shape, np.nan)
         for c, i in np.argwhere(tried > 0):
             at = int(np.searchsorted(grid, tried[c, i]))
@@ -284,83 +357,63 @@ class _Search:
             found[:, c, i] = loewe_excess(effect, np.array([0.0, *doses]), np.array([0.0, *ladder]))[:, *place]
         return found
 
-    def doses(self, grid: Float, fraction: float) -> tuple[Float, Flags, Flags]:
-        """Return per cell and time (n_cells, n_times) the dose, whether more is left again above, and what failed."""
+    def doses(self, grid: Float, fraction: float) -> _Found:
+        """Return the dose of each member from which on less than a fraction is left."""
         doses = np.tile(grid, (len(self.cells), 1))
-        left = self.left(doses)
-        failed = np.asarray(np.isnan(left).any(axis=1))
+        left, silent, failures = self.left(doses)
+        lost = np.asarray(np.isnan(left).any(axis=1))
         enough = left < fraction
-        rebound = np.asarray((enough[:, :-1] & ~enough[:, 1:]).any(axis=1) & ~failed)
-        found = np.empty(failed.shape)
+        rebound = np.asarray((enough[:, :-1] & ~enough[:, 1:]).any(axis=1) & ~lost)
+        found = np.empty(lost.shape)
         for i in range(len(self.times)):
             found[:, i], low = _first_enough(doses, enough[:, :, i])
             for _ in range(ROUNDS):
-                among = np.flatnonzero(np.isfinite(found[:, i]) & (low > 0) & ~failed[:, i])
+                among = np.flatnonzero(np.isfinite(found[:, i]) & (low > 0) & ~lost[:, i])
                 if not len(among):
                     break
                 finer = np.geomspace(low[among], found[among, i], FINER + 1, axis=1)
-                inner = self.left(finer[:, 1:-1], among)[:, :, i]
-                failed[among, i] = np.isnan(inner).any(axis=1)
+                between = self.left(finer[:, 1:-1], among)
+                inner, failures = between.values[:, :, i], failures or between.failures
+                lost[among, i] = np.isnan(inner).any(axis=1)
                 ends = np.ones(len(among), bool)
                 better = np.column_stack([~ends, inner < fraction, ends])
                 found[among, i], low[among] = _first_enough(finer, better)
-        return found, rebound, failed
+        return _Found(found.reshape(self.shape), rebound.reshape(self.shape), lost.reshape(self.shape),
+                      silent.reshape(self.shape), failures)  # fmt: skip
+
+
+def _prepared(
+    compiled: CompiledModel, drugs: Sequence[str], contexts: Mapping[str, Mapping[str, float]], readout: str,
+    times: npt.ArrayLike, *, beside: npt.ArrayLike = (), parameters: Mapping[str, str] | None = None,
+    members: Sequence[Mapping[str, float]] | None = None, weights: npt.ArrayLike | None = None,
+    overrides: Overrides | None = None, dosing: Mapping[str, Dosing] | None = None, protocol: Sequence[Segment] = (),
+    options: SolverOptions | None = None, threads: int | None = None, progress: bool = False,
+) -> _Search:  # fmt: skip
+    """Return what is to be run, with all names, times and weights checked."""
+    if readout not in compiled.observables and readout not in compiled.species:
+        raise unknown_name("readout", readout, compiled.observables)
+    t = checked_times(times)
+    parameter_sets = [{}] if members is None else list(members)
+    held = {name: (parameters or {}).get(name, name) for name in drugs}
+    cells = cells_of(compiled, contexts, parameter_sets, held, overrides)
+    weight = checked_weights(weights, len(parameter_sets))
+    schedule = schedule_of(compiled, held, cells, float(t[-1]), tuple(protocol), dosing)
+    return _Search(compiled, tuple(contexts), cells, weight, held, np.asarray(beside, float), t, readout, schedule,
+                   options, threads, progress)  # fmt: skip
 
 
 def left_at(
-    compiled: CompiledModel,
-    doses: Mapping[str, npt.ArrayLike],
-    contexts: Mapping[str, Mapping[str, float]],
-    readout: str,
-    times: npt.ArrayLike,
-    *,
-    parameters: Mapping[str, str] | None = None,
-    members: Sequence[Mapping[str, float]] | None = None,
-    weights: npt.ArrayLike | None = None,
-    overrides: Overrides | None = None,
-    dosing: Mapping[str, Dosing] | None = None,
-    protocol: Sequence[Segment] = (),
-    options: SolverOptions | None = None,
-    threads: int | None = None,
-    progress: bool = False,
-) -> xr.DataArray:
+    compiled: CompiledModel, doses: Mapping[str, npt.ArrayLike], contexts: Mapping[str, Mapping[str, float]],
+    readout: str, times: npt.ArrayLike, **settings: Any,
+) -> xr.DataArray:  # fmt: skip
     """Return what is left of a readout at each context's own doses, (member, context, time).
 
     `doses` maps a drug to its dose in each context, (n_contexts,), or one for all; other arguments and errors are those
     of `find_dose`.
     """
-    import xarray as xr
-
-    _checked_until(compiled, (readout, 1.0))
-    t = checked_times(times)
-    parameter_sets = [{}] if members is None else list(members)
-    held = {name: (parameters or {}).get(name, name) for name in doses}
-    cells = cells_of(compiled, contexts, parameter_sets, held, overrides)
-    weight = checked_weights(weights, len(parameter_sets))
+    search = _prepared(compiled, tuple(doses), contexts, readout, times, **settings)
     points = np.stack([np.broadcast_to(np.asarray(each, float), len(contexts)) for each in doses.values()], axis=1)
-    points = np.tile(points, (len(weight), 1))[:, None]
-    schedule = schedule_of(compiled, held, cells, float(t[-1]), tuple(protocol), dosing)
-    left = _left(compiled, cells, held, points, t, readout, schedule, options, threads, progress)
-    return xr.DataArray(
-        left.reshape(len(weight), len(contexts), len(t)), dims=("member", "context", "time"), name="residual",
-        coords={"member": np.arange(len(weight)), "weight": ("member", weight), "context": list(contexts), "time": t},
-    )  # fmt: skip
-
-
-def _left(
-    compiled: CompiledModel, cells: Conditions, drugs: Mapping[str, str], points: Float, times: Float, readout: str,
-    schedule: Schedule, options: SolverOptions | None, threads: int | None, progress: bool,
-) -> Float:  # fmt: skip
-    """Return what is left of the readout at points (n_cells, n_points, n_drugs): (n_cells, n_points, n_times)."""
-    points = np.concatenate([np.zeros_like(points[:, :1]), points], axis=1)  # the untreated control first
-    runs = run_cells(compiled, cells, drugs, points, times, [readout], schedule, options=options, threads=threads,
-                     progress=progress, label="dose search")  # fmt: skip
-    if runs.told["n_pending"]:
-        raise InputError(f"the search was stopped before it had an answer: {runs.failures}")
-    values = runs.values[..., 0]
-    control = values[:, :1]
-    with np.errstate(all="ignore"):
-        return np.where(control > noise_of(compiled, [readout], options), values[:, 1:] / control, np.nan)
+    return search.labelled(search.at(np.tile(points, (len(search.weight), 1))[:, None]).values, "residual")
 
 
 def _first_enough(doses: Float, enough: Flags) -> tuple[Float, Float]:
@@ -372,29 +425,34 @@ def _first_enough(doses: Float, enough: Flags) -> tuple[Float, Float]:
     return found, np.where(too_low >= 0, doses[rows, np.maximum(too_low, 0)], 0.0)
 
 
-def _checked_until(compiled: CompiledModel, until: tuple[str, float]) -> tuple[str, float]:
+def _checked_until(until: tuple[str, float]) -> tuple[str, float]:
     try:
         readout, fraction = until[0], float(until[1])
     except (TypeError, ValueError, IndexError, KeyError):
         raise InputError(f"until is {until!r}, expected a readout and a fraction, as ('pERK', 0.1)") from None
-    if readout not in compiled.observables and readout not in compiled.species:
-        raise unknown_name("readout", readout, compiled.observables)
-    if not 0 < fraction < math.inf:
-        raise InputError(f"the fraction of {readout} is {fraction:g}, expected a number above 0 (0.1 for a tenth)")
+    if not 0 < fraction < 1:
+        raise InputError(
+            f"the fraction of {readout} is {fraction:g}, expected a number above 0 and below 1 (0.1 for a tenth)"
+        )
     return readout, fraction
 
 
-def _check(drug: str, given: Mapping[str, float], lowest: float, highest: float, probability: float) -> None:
-    if not 0 < lowest < highest < math.inf:
-        raise InputError(
-            f"{drug} cannot be searched from {lowest:g} to {highest:g}; give doses with 0 < lowest < highest"
-        )
+def _check(
+    drug: str, given: Mapping[str, float], lowest: float | None, highest: float, probability: float
+) -> None:  # fmt: skip
+    numbers = {"probability": probability, "highest dose": highest, "lowest dose": 0.0 if lowest is None else lowest}
+    for name, value in numbers.items():
+        if not isinstance(value, NUMBER):
+            raise InputError(f"the {name} is {value!r}, expected a number")
+    if not (0 < highest < math.inf and (lowest is None or 0 < lowest < highest)):
+        start = "" if lowest is None else f"from {lowest:g} "
+        raise InputError(f"{drug} cannot be searched {start}up to {highest:g}; give doses with 0 < lowest < highest")
     if not 0 < probability <= 1:
         raise InputError(f"the probability is {probability:g}, expected a number above 0 and at most 1")
     for other, dose in given.items():
         if other.casefold() == drug.casefold():
             raise InputError(f"{drug} is searched and given at once; leave it out of `given`")
-        if not (isinstance(dose, (int, float)) and 0 <= dose < math.inf):
+        if not (isinstance(dose, NUMBER) and 0 <= dose < math.inf):
             raise InputError(f"the dose of {other} is {dose!r}, expected a number that is not negative")
 
 
@@ -425,7 +483,8 @@ def cheapest_doses(
     Returns
     -------
     DataFrame
-        `context`, `time`, a column per drug, `cost` (infinite if no combination is enough), `share` of the members.
+        `context`, `time`, a column per drug, `cost` (infinite if no combination is enough, NaN if runs
+        failed and decide), `share` of the members.
 
     Other arguments and errors as in `find_dose`.
     """
@@ -449,8 +508,9 @@ def cheapest_doses(
         return table.assign(cost=cost[first] * table[first] + cost[second] * table[second])
 
     def best(table: pd.DataFrame) -> pd.DataFrame:
-        order = table.sort_values(["cost", first], kind="stable")
-        return order.groupby(["context", "time"], sort=False, as_index=False).first()
+        known = table["cost"].fillna(np.finfo(float).max)  # what is not known may be enough
+        order = table.assign(rank=known).sort_values(["rank", first], kind="stable")
+        return order.drop_duplicates(["context", "time"])
 
     alone = find_dose(compiled, first, contexts, until, times, highest=highest[first], **settings).table["dose"]
     grid = np.geomspace(highest[first] / 1e3, highest[first], n_doses)

@@ -17,16 +17,17 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ..simulator.errors import InputError, unknown_name
+from . import analysis
 from .hill import FEWEST, Response, fit_hill
-from .matrix import dose_dims
-from .weighted import checked_weights, quantiles, share
+from .matrix import DoseMatrix, dose_dims
+from .weighted import checked_weights, share
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -37,7 +38,6 @@ LONG_NAMES = {"bliss": "Bliss excess", "hsa": "HSA excess", "loewe": "Loewe exce
 MODELS = tuple(LONG_NAMES)
 OF_CURVES = ("loewe", "zip", "musyc")
 """Models that compare whole responses, of two drugs."""
-QUANTILES = (0.05, 0.5, 0.95)
 THRESHOLD = 0.02
 """Excess that counts as synergy, a fraction of the control: a choice, well above the errors of the solver."""
 MONOTONE_WITHIN = 0.05
@@ -70,8 +70,9 @@ def loewe_excess(effect: Float, doses_a: Float, doses_b: Float) -> Float:
 
     The response of each drug alone passes through its points with the shape of a Hill curve (`hill.Response`). Above
     the maximum of the weaker drug no dose of it has the effect: D is infinite, and what is expected is the effect of
-    the stronger drug alone, as for HSA. Grids are NaN where a drug alone was not computed at every dose, or has an
-    effect that falls with dose by more than MONOTONE_WITHIN (a drug that raises the signal, too).
+    the stronger drug alone, as for HSA. The maximum is that of a fitted curve, which doses that leave a drug below a
+    tenth of its own maximum hardly determine. Grids are NaN where a drug alone was not computed at every dose, or has
+    an effect that falls with dose by more than MONOTONE_WITHIN (a drug that raises the signal, too).
     """
     grids = effect.reshape(-1, *effect.shape[-2:])
     alone = grids[:, 1:, 0], grids[:, 0, 1:]
@@ -129,14 +130,17 @@ def _monotone(alone: Float) -> npt.NDArray[np.bool_]:
 # ---- with labels ------------------------------------------------------------------------------------------------
 
 
-def score(residual: xr.DataArray, model: str, *, structural: Collection[str] | None = None) -> xr.DataArray:
-    """Return the excess over a null model, with the dims of `residual`, in fractions of the control.
+def score(
+    residual: DoseMatrix | xr.DataArray, model: str, *, structural: Collection[str] | None = None
+) -> xr.DataArray:
+    """Return the excess over a null model, with the dims of the residual, in fractions of the control.
 
     Parameters
     ----------
     residual
-        Signal left, over the doses of two drugs or more (coordinates with the role `dose`, from 0 on) and any other
-        dims. The control it is a fraction of does not matter.
+        A dose matrix, or the signal left over the doses of two drugs or more (coordinates with the role `dose`, from 0
+        on) and any other dims, such as part of `DoseMatrix.residual()`. The control it is a fraction of does not
+        matter.
     model
         One of `bliss`, `hsa`, `loewe`, `zip`; the last two compare two drugs, of three doses above 0 or more.
     structural
@@ -156,6 +160,7 @@ def score(residual: xr.DataArray, model: str, *, structural: Collection[str] | N
     """
     if model not in MODELS:
         raise unknown_name("model of synergy", model, MODELS)
+    residual = residual_of(residual)
     drugs = checked_drugs(residual, model)
     left = normalised(residual)
     others = [dim for dim in residual.dims if dim not in drugs]
@@ -183,7 +188,7 @@ def score(residual: xr.DataArray, model: str, *, structural: Collection[str] | N
 
 
 def synergy_scores(
-    residual: xr.DataArray,
+    residual: DoseMatrix | xr.DataArray,
     *,
     models: Sequence[str] | None = None,
     weights: npt.ArrayLike | None = None,
@@ -199,7 +204,7 @@ def synergy_scores(
     models
         Names of null models; all that the doses allow if None, and `left_out` says which were not.
     weights : (n_members,)
-        Of the members; all equal if None.
+        Of the members; if None, those that the residual has as a coordinate, or else all equal.
     structural
         As in `score`.
     threshold
@@ -211,9 +216,9 @@ def synergy_scores(
         Per member `excess` (model, member, ..., <drug>...), and over the grid of doses above 0 its `mean` and `highest`
         (model, member, ...), NaN where a dose has no number. Over the members that have numbers, weighted:
         `excess_bands`, `mean_bands`, `highest_bands` (quantile, model, ...: 5 %, median, 95 %), `probability`
-        (model, ...) that the mean exceeds the threshold, `antagonism` that it is below minus the threshold, and `left`,
-        the weight of the members that have a mean. `disagree` (..., <drug>...): by the medians, one model says synergy
-        and another antagonism, both beyond the threshold. `structural` (readout), if given.
+        (model, ...) that the mean exceeds the threshold, `antagonism` that it is below minus the threshold, and
+        `known`, the weight of the members that have a mean. `disagree` (..., <drug>...): by the medians, one model says
+        synergy and another antagonism, both beyond the threshold. `structural` (readout), if given.
 
     Raises
     ------
@@ -224,30 +229,35 @@ def synergy_scores(
 
     if not (np.isfinite(threshold) and threshold >= 0):
         raise InputError(f"the threshold of synergy is {threshold}, expected a fraction of the control, 0 or more")
+    residual = residual_of(residual)
     drugs = _checked_drugs(residual)
     if "member" not in residual.dims:
         residual = residual.drop_vars("member", errors="ignore").expand_dims(member=[0])
-    left_out = {name: reason for name in MODELS if (reason := _unfit(residual, drugs, name))} if models is None else {}
+    n_doses = {drug: residual.sizes[drug] - 1 for drug in drugs}
+    left_out = {name: reason for name in MODELS if (reason := unfit(n_doses, name))} if models is None else {}
     names = [name for name in MODELS if name not in left_out] if models is None else list(models)
     if not names or len(set(names)) < len(names):
         raise InputError(f"models are {names}, expected at least one of {', '.join(MODELS)}, each once")
+    if weights is None and "weight" in residual.coords:
+        weights = residual["weight"].to_numpy()
     member_weights = checked_weights(weights, residual.sizes["member"])
+    residual = residual.assign_coords(weight=("member", member_weights))
 
     each = [score(residual, name, structural=structural) for name in names]
     excess = xr.concat(each, xr.DataArray(names, dims="model", name="model"), combine_attrs="drop")
     excess.attrs = {"long_name": "excess over the null model", "units": "fraction of control"}
     grid = excess.isel({drug: slice(1, None) for drug in drugs})
     scores = {"excess": excess, "mean": grid.mean(drugs, skipna=False), "highest": grid.max(drugs, skipna=False)}
-    bands = {f"{name}_bands": _bands(values, member_weights) for name, values in scores.items()}
-    median = bands["excess_bands"].sel(quantile=0.5, drop=True)
+    ranked = {name: analysis.bands(values.rename(name)) for name, values in scores.items()}
+    median = ranked["excess"]["excess"].sel(quantile=0.5, drop=True)
     mean = scores["mean"]
     found = xr.Dataset(
         {
             **scores,
-            **bands,
+            **{f"{name}_bands": bands[name] for name, bands in ranked.items()},
             "probability": _share_of(mean > threshold, mean, member_weights),
             "antagonism": _share_of(mean < -threshold, mean, member_weights),
-            "left": ((mean.notnull()) * xr.DataArray(member_weights, dims="member")).sum("member"),
+            "known": ranked["mean"]["known"],
             "disagree": (median > threshold).any("model") & (median < -threshold).any("model"),
         },
         attrs={
@@ -258,16 +268,20 @@ def synergy_scores(
                                  if "unknown" in one.attrs),
         },
     )  # fmt: skip
-    found = found.assign_coords({"weight": ("member", member_weights), **{drug: residual[drug] for drug in drugs}})
     if structural is None:
         return found
     return found.assign(structural=("readout", [str(name) in structural for name in residual["readout"].to_numpy()]))
 
 
+def residual_of(source: DoseMatrix | xr.DataArray) -> xr.DataArray:
+    """Return the signal left in a matrix; a residual is returned as it is."""
+    return source.residual() if isinstance(source, DoseMatrix) else source
+
+
 def checked_drugs(residual: xr.DataArray, model: str) -> tuple[str, ...]:
     """Return the drugs of a residual; raises InputError if a model cannot be computed from their doses."""
     drugs = _checked_drugs(residual)
-    if reason := _unfit(residual, drugs, model):
+    if reason := unfit({drug: residual.sizes[drug] - 1 for drug in drugs}, model):
         raise InputError(f"{model} {reason}")
     return drugs
 
@@ -276,15 +290,6 @@ def normalised(residual: xr.DataArray) -> xr.DataArray:
     """Return the signal left as a fraction of that without drugs; NaN where that is not above 0."""
     untreated = residual.isel(dict.fromkeys(dose_dims(residual), 0), drop=True)
     return residual / untreated.where(untreated > 0)
-
-
-def _bands(values: xr.DataArray, weights: Float) -> xr.DataArray:
-    import xarray as xr
-
-    first = values.transpose("member", ...)
-    found = quantiles(first.to_numpy(), weights, QUANTILES)
-    kept = {name: values[name] for name in first.dims[1:] if name in values.coords}
-    return xr.DataArray(found, dims=("quantile", *first.dims[1:]), coords={"quantile": list(QUANTILES), **kept})
 
 
 def _share_of(what: xr.DataArray, values: xr.DataArray, weights: Float) -> xr.DataArray:
@@ -308,13 +313,13 @@ def _checked_drugs(residual: xr.DataArray) -> tuple[str, ...]:
     return drugs
 
 
-def _unfit(residual: xr.DataArray, drugs: Sequence[str], model: str) -> str:
-    """Return what a model needs beyond the doses that are there, in words; nothing if it can be computed."""
-    if model in OF_CURVES and len(drugs) != 2:
-        return f"compares two drugs, the matrix has {len(drugs)}"
-    few = [drug for drug in drugs if residual.sizes[drug] - 1 < FEWEST]
+def unfit(n_doses: Mapping[str, int], model: str) -> str:
+    """Return what a model needs beyond the number of doses above 0 of each drug, in words; nothing if these do."""
+    if model in OF_CURVES and len(n_doses) != 2:
+        return f"compares two drugs, the matrix has {len(n_doses)}"
+    few = [drug for drug, n in n_doses.items() if n < FEWEST]
     if model in OF_CURVES and few:
-        return f"needs {FEWEST} doses above 0 of each drug, {few[0]} has {residual.sizes[few[0]] - 1}"
+        return f"needs {FEWEST} doses above 0 of each drug, {few[0]} has {n_doses[few[0]]}"
     return ""
 
 

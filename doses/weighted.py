@@ -1,14 +1,11 @@
-"""Numbers of weighted members of an ensemble in, their quantiles and shares out; members without a number left out."""
+"""Weights of the members of an ensemble in; checked, and the share of a finding among those with a number, out."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from ..simulator.errors import InputError
-from ..simulator.quantiles import weighted_quantiles
 
 Float = npt.NDArray[np.float64]
 
@@ -27,20 +24,8 @@ def checked_weights(weights: npt.ArrayLike | None, n: int) -> Float:
     return given / given.sum()
 
 
-def quantiles(values: Float, weights: Float, q: Sequence[float]) -> Float:
-    """Return weighted quantiles (n_q, ...) of values (n_members, ...) over the members that have a number.
-
-    The q-quantile is the smallest value up to which the weights sum to q. It is NaN where no member has a number.
-    """
-    return weighted_quantiles(values, weights, q)[0]
-
-
 def share(what: npt.NDArray[np.bool_], values: Float, weights: Float) -> Float:
     """Return the weight (...) of members for which `what` holds, of those whose value (n_members, ...) is a number."""
-    each = _weights_of_numbers(values, weights)
+    each = np.where(np.isnan(values), 0.0, weights.reshape(-1, *[1] * (values.ndim - 1)))
     with np.errstate(invalid="ignore"):
         return (each * what).sum(axis=0) / each.sum(axis=0)
-
-
-def _weights_of_numbers(values: Float, weights: Float) -> Float:
-    return np.where(np.isnan(values), 0.0, weights.reshape(-1, *[1] * (values.ndim - 1)))

@@ -470,7 +470,7 @@ def load_ensemble(path: str | Path) -> Ensemble:
 
 
 def bands(predictions: xr.Dataset, quantiles: Sequence[float] = QUANTILES) -> xr.Dataset:
-    """Return weighted quantiles over the members that have a number: `value` (quantile, ...), and their share `left`.
+    """Return weighted quantiles over the members that have a number: `value` (quantile, ...), and their weight `known`.
 
     The q-quantile is the smallest value up to which the weights sum to q. It is NaN where no member has a number.
 
@@ -481,9 +481,9 @@ def bands(predictions: xr.Dataset, quantiles: Sequence[float] = QUANTILES) -> xr
     value = predictions["value"]
     dims = tuple(dim for dim in value.dims if dim != "member")
     numbers = value.transpose("member", *dims).to_numpy()
-    found, left = weighted_quantiles(numbers, predictions["weight"].to_numpy(), quantiles)
+    found, known = weighted_quantiles(numbers, predictions["weight"].to_numpy(), quantiles)
     return xr.Dataset(
-        {"value": (("quantile", *dims), found), "left": (dims, left)},
+        {"value": (("quantile", *dims), found), "known": (dims, known)},
         coords={
             "quantile": np.atleast_1d(np.asarray(quantiles, float)),
             **{name: predictions[name] for name in dims if name in predictions.coords},

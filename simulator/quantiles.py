@@ -15,7 +15,7 @@ Float = npt.NDArray[np.float64]
 def weighted_quantiles(
     numbers: npt.ArrayLike, weights: npt.ArrayLike, quantiles: float | Sequence[float]
 ) -> tuple[Float, Float]:
-    """Return quantiles (n_quantiles, ...) over the first axis of `numbers` (n_members, ...), and the weight (...) left.
+    """Return quantiles (n_quantiles, ...) over the first axis of `numbers` (n_members, ...), and what weight is known.
 
     Members without a number (NaN) are left out. The q-quantile is the smallest number up to which the weights of the
     others sum to q; it is NaN where no member has a number.
@@ -28,11 +28,11 @@ def weighted_quantiles(
     numbers = np.asarray(numbers, float)
     there = ~np.isnan(numbers)
     weight = np.where(there, np.asarray(weights, float).reshape(-1, *[1] * (numbers.ndim - 1)), 0.0)
-    left = weight.sum(axis=0)
+    known = weight.sum(axis=0)
     order = np.argsort(numbers, axis=0, kind="stable")  # NaN last
     ranked = np.take_along_axis(numbers, order, axis=0)
     with np.errstate(invalid="ignore"):
-        reached = np.cumsum(np.take_along_axis(weight, order, axis=0), axis=0) / left
+        reached = np.cumsum(np.take_along_axis(weight, order, axis=0), axis=0) / known
     found = np.stack(
         [
             # rounding of the sum must not pass over the member that reaches q
@@ -40,4 +40,4 @@ def weighted_quantiles(
             for each in q
         ]
     )
-    return np.where(left > 0, found, np.nan), left
+    return np.where(known > 0, found, np.nan), known

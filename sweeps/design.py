@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,8 @@ class SweepDesign:
         The points: a `Grid`, a `Sobol` sample, a `PointTable`, `Computed` points; or a mapping of names to values (a
         grid), or a data frame with one row per point. Parameters that do not vary are nominal, or
         `fixed`.
+    aliases
+        Name in the points -> the parameter that it stands for; other names are parameters. Results keep the name.
     times
         Model times at which all read-outs are kept, or along which `auc` and the like are taken.
     readouts
@@ -69,7 +72,7 @@ class SweepDesign:
     --------
     >>> import residuum
     >>> design = residuum.SweepDesign(
-    ...     residuum.aml_model(), {"drug1_dose": [0.0, 1.0]}, times=[3600.0], readouts=["pERK"]
+    ...     residuum.aml_model(), {"amount_NF1_total": [1.0, 10.0]}, times=[3600.0], readouts=["pERK"]
     ... )
     >>> len(design), design.conditions(0, 2).names
     (2, ('point 0', 'point 1'))
@@ -85,6 +88,7 @@ class SweepDesign:
         keep: Sequence[str] | None = None,
         protocol: Sequence[Segment] = (),
         fixed: Mapping[str, float] | None = None,
+        aliases: Mapping[str, str] | None = None,
         options: SolverOptions | None = None,
     ) -> None:
         self.compiled, self.points = compiled, as_points(parameters)
@@ -95,10 +99,14 @@ class SweepDesign:
             raise InputError("readouts and keep are lists of names, e.g. ['pERK']")
         shown = compiled.observables if readouts is None and keep is None else readouts
         self.keep = Keep(shown, times, keep, (*compiled.observables, *compiled.species))
-        self._columns = [compiled.parameter_index(name) for name in self.points.names]
+        self.aliases = dict(aliases or {})
+        varied = [self.aliases.get(name, name) for name in self.points.names]
+        self._columns = [compiled.parameter_index(name) for name in varied]
         self._base = compiled.parameter_vector(self.fixed)
-        if twice := sorted(self.fixed.keys() & set(self.points.names)):
+        if twice := sorted(self.fixed.keys() & set(varied)):
             raise InputError(f"{twice[0]} varies from point to point and is fixed; it can be one of these")
+        if twice := sorted(name for name, count in Counter(varied).items() if count > 1):
+            raise InputError(f"{twice[0]} varies under two names: {', '.join(self.points.names)}; leave one out")
         self._check()
 
     def _check(self) -> None:
@@ -163,6 +171,7 @@ class SweepDesign:
             "model": f"{self.compiled.name} ({self.compiled.hash[:16]})",
             "number of points": len(self),
             "parameters": self.points.recipe(),
+            "aliases": dict(sorted(self.aliases.items())),
             "first and last points": checksum(*ends),
             "fixed": dict(sorted(self.fixed.items())),
             "protocol": [plain(segment) for segment in sorted(self.protocol, key=lambda segment: segment.start)],
@@ -195,7 +204,7 @@ class SweepDesign:
         return cls(
             compiled, points, (identity["course"] or None) if words else identity["times"],
             None if words else identity["readouts"], keep=words or None, protocol=protocol,
-            fixed=identity["fixed"],
+            fixed=identity["fixed"], aliases=identity.get("aliases"),
             options=SolverOptions(**identity["options"], atol=identity["atol"]),
         )  # fmt: skip
 

@@ -107,19 +107,17 @@ KINDS: dict[str, Callable[..., Prior]] = {
 def read_priors(path: str | os.PathLike[str]) -> dict[str, Prior]:
     """Return the distributions of a TOML file: one table per parameter, `distribution` and the numbers it needs.
 
-    For example
+    For example::
 
-    ```toml
-    [kf]
-    distribution = "log-uniform"    # or "uniform": lower, upper
-    lower = 0.01
-    upper = 1.0
+        [kf]
+        distribution = "log-uniform"    # or "uniform": lower, upper
+        lower = 0.01
+        upper = 1.0
 
-    [kd]
-    distribution = "log-normal"     # median, factor; "normal": mean, sd; both: lower, upper if cut off
-    median = 10.0
-    factor = 3.0
-    ```
+        [kd]
+        distribution = "log-normal"     # median, factor; "normal": mean, sd; both: lower, upper if cut off
+        median = 10.0
+        factor = 3.0
 
     Raises
     ------

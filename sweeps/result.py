@@ -158,8 +158,14 @@ class Sweep:
             first, last = self.folder.bounds(number)
             try:
                 found = self.folder.read(number)
-            except (Damaged, Foreign) as error:
-                raise InputError(f"{self.folder.file(number)}: {error}; run the sweep again, which says more") from None
+            except Damaged as error:
+                raise InputError(
+                    f"{self.folder.file(number)} is damaged: {error}; run the sweep again, which computes it anew"
+                ) from None
+            except Foreign as error:
+                raise InputError(
+                    f"{self.folder.file(number)}: {error}; move it away and run the sweep again, which computes its own"
+                ) from None
             if found is not None:
                 yield found[1]
             else:

@@ -206,6 +206,43 @@ def test_a_dose_is_searched_with_what_patients_reach_and_the_normal_cell_beside(
     unknown = residuum.find_dose(model, "quizartinib", ("pFLT3", 0.1), contexts=contexts[:1], times=times, normal=None)
     assert unknown.table["reach"][0] == "exposure unknown" and "normal" not in unknown.table
     assert unknown.highest == 10_000.0
+    low = residuum.find_dose(model, "trametinib", ("pERK", 0.01), contexts=contexts[:1], times=times, highest=0.1,
+                             normal=None, given={"gilteritinib": 1e3})  # fmt: skip
+    assert low.table["dose"][0] == math.inf and low.table["reach"][0] == "not known"  # patients reach more than 0.1
+    assert "gilteritinib 1000 nM is beyond what is free in patients" in low.note
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"given": {"gilteritinib": -30.0}}, "the dose of gilteritinib is -30.0"),
+        ({"given": {"gilteritnib": 0}}, "Did you mean 'gilteritinib'"),
+        ({"given": {"trametinib": 0}}, "searched and given at once"),
+        ({"dosing": {"tramtinib": "0h:1h"}}, "did you mean 'trametinib'"),
+        ({"highest": 0}, "0 < lowest < highest"),
+        ({"highest": "1uM"}, "the highest dose is '1uM'"),
+        ({"contexts": ["blast-itd", "blast-itd"]}, "blast-itd was given twice"),
+    ],
+)
+def test_a_search_drops_nothing_that_it_cannot_use(settings: dict[str, object], says: str) -> None:
+    arguments = {"contexts": ["blast-itd"], "times": [7200.0], **settings}
+    with pytest.raises(residuum.InputError, match=says):
+        residuum.find_dose(residuum.aml_model(), "trametinib", ("pERK", 0.25), **arguments)  # type: ignore[arg-type]
+
+
+def test_a_context_is_given_once() -> None:
+    with pytest.raises(residuum.InputError, match="blast-itd was given twice"):
+        residuum.dose_matrix(residuum.aml_model(), {"trametinib": [0]}, ["blast-itd"] * 2, ["pERK"], [7200.0])
+
+
+def test_drugs_of_a_matrix_that_are_not_given_are_not_there(matrix: DoseMatrix) -> None:
+    model, settings = residuum.aml_model(), {"contexts": ["blast-itd"], "times": [7200.0], "normal": None}
+    found, alone = (
+        residuum.find_dose(source, "trametinib", ("pERK", 0.25), **settings)  # type: ignore[arg-type]
+        for source in (matrix, model)
+    )
+    assert str(found).startswith("trametinib without gilteritinib: pERK below 25%")
+    assert found.table.equals(alone.table)
 
 
 def test_a_search_begins_at_a_matrix_of_the_shipped_model_only() -> None:

@@ -127,3 +127,9 @@ def test_a_population_is_put_under_the_drugs_of_its_genotype() -> None:
     assert found["gilteritinib"].values.tolist() == [0.0, 30.0]
     left = found["left"].isel(step=1).median("cell").groupby("context").median()
     assert float(left.sel(context="blast-itd-nras")) > 2 * float(left.sel(context="blast-itd"))
+
+
+def test_wrong_doses_of_a_population_are_told_by_drug() -> None:
+    cells = residuum.aml_population("blast-itd", cells=3)
+    with pytest.raises(residuum.InputError, match="the doses of gilteritinib are"):
+        residuum.aml_population_residual(cells, {"gilteritinib": [-10.0]})

@@ -39,9 +39,9 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.fixture
-def tables(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def listings(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(FOLDER)
-    return importlib.import_module("tables")
+    return importlib.import_module("listings")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in RUN])
@@ -104,17 +104,17 @@ def test_every_command_shown_is_one_with_these_options(blocks: ModuleType) -> No
     assert shown > 20
 
 
-def test_the_manual_shows_every_public_call_once(tables: ModuleType) -> None:
+def test_the_manual_shows_every_public_call_once(listings: ModuleType) -> None:
     import residuum
 
-    shown = [name for text in TEXTS.values() for name in tables.named_calls(text)]
+    shown = [name for text in TEXTS.values() for name in listings.named_calls(text)]
     assert sorted(shown) == sorted(set(shown))
     assert {f"residuum.{name}" for name in residuum.__all__} - set(shown) == {"residuum.__version__"}
 
 
-def test_tables_are_filled_in(tables: ModuleType) -> None:
+def test_tables_are_filled_in(listings: ModuleType) -> None:
     source = ["% table: contexts\n\n% table: drugs\n\n% table: readouts\n\n% table: commands"]
-    tables.fill(None, "names", source)
+    listings.fill(None, "names", source)
     for word in ("`blast-itd`", "FLT3-ITD (0.6)", "`pERK`", "## simulate", "--drug"):
         assert word in source[0]
     assert "% table" not in source[0]

@@ -94,3 +94,25 @@ def test_no_place_on_this_machine_is_written_into_the_report(out: Path) -> None:
 
 def test_figures_are_drawn(out: Path) -> None:
     assert (out / "figures" / "multistate_ensemble.png").stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_a_dose_matrix_beside_others_agrees_with_them(project_root: Path, tmp_path: Path) -> None:
+    if not (project_root / "benchmarks").is_dir():
+        pytest.skip("the benchmarks are not here: they belong to the checkout, not to the package")
+    out = tmp_path / "MATRIX.md"
+    done = subprocess.run(
+        [sys.executable, project_root / "benchmarks" / "matrix.py", "--doses", "3", "--genotypes", "1", "--stroma", "2",
+         "--members", "1", "--sample", "2", "--turns", "1", "--threads", "1", "--tools", OTHER, "--out", out],
+        capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = out.read_text(encoding="utf-8")
+    assert "18 runs and 2 untreated controls" in report and "0 of 20 runs failed" in report
+    rows = [line.split("|")[1:-1] for line in report.splitlines() if ", rtol " in line and line.startswith("|")]
+    assert {row[0].strip().split(",")[0] for row in rows} == {OURS, OTHER}
+    # loosest settings of the list are 1e-2 (ours) and 1e-4: a tool that solved another model would be off by far more
+    assert all(float(row[-2]) < 1e-2 and int(row[-1]) == 0 for row in rows)
+    apart = report.partition("from its own rest, differs by ")[2].split()[0]
+    assert float(apart) < 1e-7  # two integrators at rtol 1e-10
+    assert f"For the whole matrix {OTHER}" in report

@@ -51,9 +51,27 @@ def test_a_matrix_leaves_every_promised_file(tmp_path: Path, capsys: pytest.Capt
     assert not [name for name in names if name.endswith(".part")]
     assert "5 runs, 0 failed" in capsys.readouterr().err
     report = (out / "report.html").read_text()
-    assert all(
-        text in report for text in ("0, 100 nM", "10 min", "residuum matrix", "UTC", "untreated cell in the same")
+    said = (
+        "0, 100 nM",
+        "10 min",
+        "residuum matrix",
+        "UTC",
+        "untreated cell in the same",
+        "one line on the way to pERK",
     )
+    assert all(text in report for text in said)
+
+
+def test_a_design_says_which_null_models_are_reported(tmp_path: Path, computed: Any) -> None:
+    computed(of(GRID, GRID))
+    design = {
+        "contexts": '["blast-itd"]', "readouts": '["pERK"]', "times": '"2h"', "synergy": '["hsa"]',
+        "drugs": '{gilteritinib = "0, 1, 3", trametinib = "0, 1, 3"}',
+    }  # fmt: skip
+    (tmp_path / "d.toml").write_text("\n".join(f"{key} = {value}" for key, value in design.items()))
+    assert residuum("matrix", "--design", str(tmp_path / "d.toml"), "--out", str(tmp_path / "m")) == 0
+    report = (tmp_path / "m" / "report.html").read_text()
+    assert "HSA excess" in report and "Bliss excess</th>" not in report
 
 
 def test_a_new_run_removes_what_it_makes_stale_and_nothing_else(tmp_path: Path, computed: Any) -> None:

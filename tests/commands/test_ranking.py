@@ -49,7 +49,9 @@ def test_a_ranking_is_written_as_tables_figures_and_a_page(
 
 
 def test_nominal_parameters_have_no_spread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(monkeypatch, *SMALL, "--ensemble", "nominal", "--prior", "none", "--out", str(tmp_path)) == 0
+    words = (*SMALL[: SMALL.index("--members")], "--ensemble", "nominal", "--prior", "none", "--out", str(tmp_path))
+    assert run(monkeypatch, *words) == 0
+    assert "There is one parameter set, and so no interval" in (tmp_path / "rank.html").read_text(encoding="utf-8")
     assert not (tmp_path / "spread.csv").exists()
     assert (pd.read_csv(tmp_path / "rank.csv").n == 1).all()
 
@@ -59,6 +61,7 @@ def test_nominal_parameters_have_no_spread(tmp_path: Path, monkeypatch: pytest.M
     [
         (("--at", "2h,24h"), "--at takes one time"),
         (("--prior", "none", "--prior", "cell"), "--prior none stands alone"),
+        (("--prior", "none", "--ensemble", "nominal", "--members", "4"), "nominal parameters are one set"),
         (("--dose", "gilteritinib=0,30"), "gilteritinib has 2"),
         (("--tki", "gilteritinip"), "gilteritinib"),
         (("--context", "blast-itd", "--context", "blast-itd"), "given twice"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,8 @@ from helpers import command as residuum
 
 from residuum import InputError, aml_ensemble, aml_model, find_dose, load_matrix
 from residuum.commands.search import read_until
+from residuum.doses import runs
+from residuum.simulator import Result, SolverOptions, simulate
 
 SMALL = ["--drug", "gilteritinib=0,100", "--drug", "trametinib=0,3", "-c", "blast-itd+erk-stroma", "-r", "pERK"]
 
@@ -38,19 +41,42 @@ def test_find_says_dose_interval_stroma_excess_and_reach(
     assert residuum("find", str(saved), *words, "--prob", "0.9", "--out", str(tmp_path / "t.csv")) == 0
     first, line, note = capsys.readouterr().out.splitlines()
     assert first == "trametinib with gilteritinib 100 nM: pERK below 10% of untreated with probability 0.9"
-    assert note.startswith("note: the drugs act in one line on the way to pERK")
+    assert note.startswith("note: gilteritinib 100 nM is beyond what is free in patients (25.5 nM); ")
+    assert "the drugs act in one line on the way to pERK" in note
     assert line.startswith("blast-itd+erk-stroma, 2 h: trametinib ")
     for part in (
         "(members, 5-95 %: ",
         "off stroma ",
         "excess over Bliss ",
-        "reachable (highest free",
+        "what is free in patients (0.939 nM)",
         "left in cd34+erk",
     ):
         assert part in line
     table = pd.read_csv(tmp_path / "t.csv")
     assert list(table["context"]) == ["blast-itd+erk-stroma", "blast-itd"]
     assert table["dose"][1] < table["dose"][0] < 100 and (table["share"] >= 0.9).all() and (table["left"] < 0.1).all()
+
+
+@pytest.mark.fault
+def test_a_search_whose_runs_failed_says_so_by_its_exit_code(
+    saved: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["find", str(saved), "--drug", "trametinib", "--until", "pERK<0.1"]
+
+    def failing(*arguments: Any, **settings: Any) -> Result:
+        return simulate(*arguments, **{**settings, "options": SolverOptions(max_steps=2)})
+
+    monkeypatch.setattr(runs, "simulate", failing)
+    assert residuum(*words) == 3
+    said = capsys.readouterr().out
+    assert "blast-itd+erk-stroma, 2 h: not known" in said and "failed: " in said and "reachable" not in said
+
+    def stopped(*arguments: Any, **settings: Any) -> Result:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "simulate", stopped)
+    assert residuum(*words) == 130
+    assert "no dose was found yet" in capsys.readouterr().err
 
 
 def test_find_takes_all_from_a_design(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,6 +131,7 @@ def test_what_shall_be_left_in_words(text: str, meant: tuple[str, float]) -> Non
         ("find {saved} --drug trametinb --until pERK<0.1", "Did you mean 'trametinib'"),
         ("find {saved} --drug trametinib --until pERK<0.1 --given trametinib=1", "searched and given at once"),
         ("find {saved} --drug trametinib --until pERK<0.1 --given gilteritinib=1,2", "needs one dose"),
+        ("find {saved} --drug trametinib --until pERK<0.1 --highest 0", "0 < lowest < highest"),
         ("find {saved} --drug trametinib --until pERK<0.1 --prob 90", "the probability is 90"),
         ("find {saved} --drug trametinib --until pERKK<0.1", "did you mean 'pERK'"),
         ("find {saved} --drug trametinib --until pERK<0.1 --members 3", "--members belongs to --ensemble"),

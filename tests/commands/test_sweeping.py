@@ -12,6 +12,7 @@ import xarray as xr
 from helpers import net
 from sweeping import shards
 
+from residuum import aml_conditions, aml_model, simulate
 from residuum.commands import main
 from residuum.simulator.inspection import inspect_model
 from residuum.sweeps import open_sweep
@@ -134,6 +135,8 @@ def test_failed_runs_are_told_by_the_exit_code(here: Path, capsys: pytest.Captur
         ("--sample uniform:9 --priors priors.toml --at 1", "expected sobol:N"),
         ("--grid k=1:2 --at 1", "cannot read --grid 'k=1:2'"),
         ("--grid k=0:2/5log --at 1", "cannot read --grid"),
+        ("--grid k=1:2/5 --at 1", "kf=0:1/11lin (evenly) or kf=0.01:1/11log"),
+        ("--grid k=1,2 --set k=3 --at 1", "k varies from point to point and is fixed"),
         ("--grid k=a --at 1", "cannot read --grid"),
         ("--grid k=1 --grid k=2 --at 1", "--grid k was given twice"),
         ("--grid k=1 --table p.csv --at 1", "--grid and --table were given"),
@@ -155,12 +158,54 @@ def test_bad_words_are_refused_in_one_line(
     assert told in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        ("other.net", "MODEL"),
+        ("--set k=3", "--set"),
+        ("--at 24h --context molm-13", "--context"),
+        ("--drug gilteritinib=1", "--drug"),
+        ("--at 24h", "--at"),
+        ("--readout A_total", "--readout"),
+        ("--keep A_total@1", "--keep"),
+        ("--priors priors.toml", "--priors"),
+        ("--seed 3", "--seed"),
+        ("--rtol 1e-9", "--rtol"),
+    ],
+)
+def test_a_sweep_that_goes_on_takes_no_other_design(
+    words: str, option: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert residuum("sweep", "m.net", "--grid", "k=0.1:1/3lin", "--at", "1", "--out", "begun") == 0
+    capsys.readouterr()
+    assert residuum("sweep", *words.split(), "--out", "begun") == 2
+    assert f"the sweep in begun says what is run; leave {option} out" in capsys.readouterr().err
+
+
 def test_a_sweep_of_the_shipped_model_begins_in_its_context(tmp_path: Path) -> None:
-    out = tmp_path / "s"
-    words = "--context blast-itd --drug gilteritinib=0 --grid drug1_dose=0,100 --at 10min --readout pERK"
+    out, words = tmp_path / "s", "--context blast-itd --grid gilteritinib=0,100 --at 10min --readout pERK"
     assert residuum("sweep", *words.split(), "--out", str(out)) == 0
     frame = open_sweep(out).to_frame()
+    assert frame["gilteritinib"].tolist() == [0.0, 100.0]
     assert frame["status"].tolist() == ["OK", "OK"] and frame["pERK"][1] < 0.8 * frame["pERK"][0]
+    cells = aml_conditions(["blast-itd"], {"gilteritinib": 100.0})
+    assert frame["pERK"][1] == simulate(aml_model(), [600.0], cells, observables=["pERK"])["pERK"][0, 0]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--drug gilteritinib=50 --grid gilteritinib=1,2", "gilteritinib varies from point to point and is given"),
+        ("--set amount_NF1_total=5 --grid amount_NF1_total=1,2", "amount_NF1_total varies from point to point and is"),
+        ("--drug gilteritinib=50 --grid drug1_dose=1,2", "drug1_dose is the dose of a drug slot"),
+        ("--grid gilteritnib=1,2", "unknown drug or parameter 'gilteritnib': did you mean 'gilteritinib'"),
+    ],
+)
+def test_what_varies_in_the_shipped_model_is_given_once_and_by_name(
+    words: str, told: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert residuum("sweep", *words.split(), "--at", "2h") == 2
+    assert told in capsys.readouterr().err
 
 
 def test_a_model_is_inspected(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,7 +65,7 @@ def test_an_ensemble_is_drawn_and_predicts_contexts_and_drugs(
     assert residuum("predict", str(members), "--times", "0,2h", *words) == 0
     assert {path.name for path in folder.iterdir()} == {"predictions.nc", "bands.csv", "bands.png"}
     found = pd.read_csv(folder / "bands.csv")
-    assert set(found.columns) >= {"quantile", "condition", "time", "readout", "value", "left"}
+    assert set(found.columns) >= {"quantile", "condition", "time", "readout", "value", "known"}
     assert not found["value"].isna().any() and set(found["time"]) == {0.0, 7200.0}
     kept = xr.load_dataset(folder / "predictions.nc", engine="h5netcdf")
     assert kept.sizes["member"] == 3 and kept.attrs["drugs"] == "gilteritinib 100 nM"

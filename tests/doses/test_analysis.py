@@ -102,7 +102,7 @@ def test_bands_are_weighted_quantiles_of_the_members_that_have_a_number() -> Non
     np.testing.assert_array_equal(found.residual, [ranked[0], ranked[0], ranked[0], ranked[3]])
     m.dataset["value"].loc[{"member": 3}] = np.nan
     found = m.bands([0.5]).sel(readout="one", d1=3.0, d2=0.0).squeeze()
-    assert found.residual == left[1] and found.share == pytest.approx(0.3)
+    assert found.residual == left[1] and found.known == pytest.approx(0.3)
     with pytest.raises(InputError, match="from 0 to 1"):
         m.bands([5])
 

@@ -20,7 +20,7 @@ times = "2h, 24h"
 reference = "blast-itd"
 ensemble = "shipped"
 members = 20
-synergy = ["bliss", "loewe"]
+synergy = ["bliss", "hsa"]
 
 [drugs.gilteritinib]
 doses = "0, 0.1, 1 uM"
@@ -63,7 +63,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
     assert design.times == (2 * H, 24 * H) and design.reference == "blast-itd"
     assert design.drugs == {"gilteritinib": (0, 100, 1000), "trametinib": (0, 3, 30), "ruxolitinib": (300,)}
     assert design.dosing == {"gilteritinib": Dosing.pulse(0, 48 * H)}
-    assert (design.ensemble, design.members, design.synergy) == ("shipped", 20, ("bliss", "loewe"))
+    assert (design.ensemble, design.members, design.synergy) == ("shipped", 20, ("bliss", "hsa"))
     assert design.find == Find("trametinib", "pERK", 0.2, 0.9, {"gilteritinib": 100.0}, 24 * H)
     assert set(design.arguments()) == {"drugs", "contexts", "readouts", "times", "reference", "dosing"}
 
@@ -142,6 +142,9 @@ def test_a_model_of_ones_own(tmp_path: Path) -> None:
         ({"members": "5"}, "members: there is no ensemble to take them from"),
         ({"members": "0", "ensemble": '"shipped"'}, "members: 0, expected how many"),
         ({"synergy": '["blis"]'}, "synergy: unknown synergy 'blis': did you mean 'bliss'?"),
+        ({"synergy": '["hsa"]'}, "synergy: it needs two drugs with several doses, the design has 1"),
+        ({"synergy": '["loewe"]', "drugs": '{trametinib = "0, 1, 3", gilteritinib = "1:9/3"}'},
+         "synergy: loewe needs 3 doses above 0 of each drug, trametinib has 2; leave"),
         ({"find": '{drug = "trametinib", readout = "pERK"}'}, "find: the key below is missing"),
         ({"find": '{drug = "trametinib", readout = "pERK", below = 0}'}, "find.below: 0, expected a number above 0"),
         ({"find": '{drug = "PD173074", readout = "pERK", below = 0.1}'}, "find.drug: unknown drug of this design"),

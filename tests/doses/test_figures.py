@@ -10,7 +10,7 @@ import pytest
 from helpers import GRID, decay, net
 from helpers import small_matrix as matrix
 
-from residuum.doses import DoseAxis, DoseMatrix, analysis, dose_matrix, figures
+from residuum.doses import DoseAxis, DoseMatrix, analysis, dose_matrix, figures, synergy_scores
 from residuum.simulator import Conditions, InputError, Status, plots, simulate
 from residuum.simulator.report import Section, write_report
 
@@ -61,7 +61,7 @@ def test_failed_runs_and_missing_controls_are_told_apart() -> None:
 def test_synergy_and_bars_are_drawn_for_every_context_and_name_the_time() -> None:
     m = matrix(drugs=DRUGS)
     synergy, bars = (
-        figures.synergy_figure([m.synergy("bliss"), m.synergy("hsa")], "P"),
+        figures.synergy_figure(synergy_scores(m), "P"),
         figures.bars_figure(m, ["P", "one"]),
     )
     assert "Bliss excess, slow" in texts(synergy) and "alpha 3 nM + beta 3 nM" in texts(bars)
@@ -70,9 +70,18 @@ def test_synergy_and_bars_are_drawn_for_every_context_and_name_the_time() -> Non
 
 def test_each_synergy_model_has_its_own_scale() -> None:
     m = matrix(drugs=DRUGS)  # independent actions: no Bliss excess, but an HSA excess
-    figure = figures.synergy_figure([m.synergy("bliss"), m.synergy("hsa")], "P")
+    figure = figures.synergy_figure(synergy_scores(m), "P")
     limits = {mesh.get_clim() for ax in figure.axes for mesh in ax.collections if ax.get_title()}
     assert len(limits) == 2
+
+
+def test_doses_at_which_null_models_disagree_are_crossed_out() -> None:
+    scores = synergy_scores(matrix(drugs=DRUGS))
+    scores["disagree"].loc[{"context": "fast", "alpha": 3.0, "beta": 1.0}] = True
+    figure = figures.synergy_figure(scores, "P")
+    crosses = {ax.get_title(): ax.lines[0].get_xydata().tolist() for ax in figure.axes if ax.get_title()}
+    assert crosses["Bliss excess, fast"] == [[2.0, 1.0]] and not crosses["Bliss excess, slow"]
+    assert "crosses: models disagree" in texts(figure)
 
 
 @pytest.mark.parametrize("doses", [{"alpha": [0.0, 3.0]}, {"alpha": [0.0, 3.0], "beta": [0.0, 3.0]}])

@@ -130,6 +130,12 @@ def test_the_tidy_table_has_one_row_per_number() -> None:
     assert len(frame) == m.residual().size and set(frame["status"]) == {"OK"}
 
 
+def test_the_table_of_an_ensemble_has_the_weights_of_its_members() -> None:
+    frame = matrix(members=[{}, {"kd": 3.0}], contexts={"own": {}}, weights=[1.0, 3.0]).to_frame()
+    assert list(frame.columns[:3]) == ["member", "weight", "context"]
+    assert frame.groupby("member")["weight"].unique().explode().tolist() == [0.25, 0.75]
+
+
 @pytest.mark.parametrize("members", [None, [{}, {"kd": 3.0}]])
 def test_a_saved_matrix_is_the_same_when_loaded(tmp_path: Path, members: list[dict[str, float]] | None) -> None:
     m = matrix(members=members, contexts={"own": {}}, weights=None if members is None else [1.0, 3.0])
@@ -144,15 +150,33 @@ def test_files_that_are_no_matrix_are_refused_in_words(tmp_path: Path) -> None:
     whole, cut, other = matrix().save(tmp_path / "m.nc"), tmp_path / "cut.nc", tmp_path / "other.nc"
     cut.write_bytes(whole.read_bytes()[:5000])
     xr.Dataset({"value": ("x", [1.0])}).to_netcdf(other, engine="h5netcdf")
+    flipped = tmp_path / "flipped.nc"
+    flipped.write_bytes(whole.read_bytes().replace(np.float64(1.0).tobytes(), np.float64(2.0).tobytes(), 1))
     lost = tmp_path / "lost.nc"
     matrix().dataset.drop_vars("control").assign_attrs(schema="residuum-matrix-1").to_netcdf(lost, engine="h5netcdf")
     newer = tmp_path / "newer.nc"
     matrix().dataset.assign_attrs(schema="residuum-matrix-9").to_netcdf(newer, engine="h5netcdf")
     says = {cut: "damaged or something else", other: "give the file of a dose matrix", lost: "control should have",
-            newer: "update residuum", tmp_path / "none.nc": "does not exist"}  # fmt: skip
+            flipped: "does not have its checksum", newer: "update residuum",
+            tmp_path / "none.nc": "does not exist"}  # fmt: skip
     for path, words in says.items():
         with pytest.raises(InputError, match=words):
             load_matrix(path)
+
+
+def test_a_matrix_is_written_under_the_ending_of_its_format(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"should end in \.nc"):
+        matrix().save(tmp_path / "m.csv")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_contour_of_what_the_matrix_does_not_have_is_refused() -> None:
+    m = matrix(contexts={"own": {}})
+    with pytest.raises(InputError, match="unknown readout of the matrix 'ones': did you mean 'one'"):
+        m.contour(0.5, readout="ones")
+    with pytest.raises(InputError, match=r"no time 5\.0; its times are 1, 100"):
+        m.contour(0.5, time=5.0)
+    assert m.contour(0.5, time=100.0).equals(m.contour(0.5, readout="P"))
 
 
 @pytest.mark.fault

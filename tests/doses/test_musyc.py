@@ -71,6 +71,16 @@ def test_members_are_fitted_at_their_median() -> None:
     np.testing.assert_allclose(musyc_fit(members)["value"], musyc_fit(residual)["value"], rtol=1e-6)
 
 
+def test_a_member_of_most_weight_decides_and_one_with_a_failed_run_takes_no_part() -> None:
+    residual = residual_of(musyc_effect(KNOWN, DOSES, DOSES))
+    members = xr.concat([residual, 0 * residual + 1, residual], "member")
+    weighted = members.assign_coords(weight=("member", [0.2, 0.1, 0.7]))
+    np.testing.assert_array_equal(musyc_fit(weighted)["value"], musyc_fit(residual)["value"])
+    members = members.isel(member=[1, 0, 1])
+    members[::2, 0, 3, 3] = np.nan
+    np.testing.assert_array_equal(musyc_fit(members)["value"], musyc_fit(residual)["value"])
+
+
 @pytest.mark.parametrize("change", [{"a": 2}, {"b": slice(1, None)}, {"a": slice(0, 3)}])
 def test_doses_that_say_too_little_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(InputError):

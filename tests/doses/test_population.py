@@ -124,12 +124,21 @@ def test_cells_that_fail_are_counted_and_have_no_number() -> None:
         variation(found)
 
 
+def test_a_control_that_is_noise_leaves_no_fraction() -> None:
+    cells = population(patients=1, cells=1)
+    found = residual(cells, options=SolverOptions(atol=2 * float(cells["ks"][0] / cells["kd"][0])))
+    assert found.attrs["n_failed"] == 0
+    assert np.isnan(found["left"]).all()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"patients": 0}, "0 patients of 50 cells"),
         ({"between_cells": {"nothing": 0.1}}, "nothing varies, but the context 'one' gives it no mean"),
         ({"between_cells": {"ks": -0.1}}, "coefficient of variation of ks is -0.1"),
+        ({"patients": 2.5}, "2.5 patients of 50 cells .* expected whole numbers"),
+        ({"seed": -1}, "a seed that is not negative"),
         ({"shares": {"one": 0.0}}, "one above 0"),
         ({"shares": {"two": 1.0}}, "two"),
     ],
@@ -144,7 +153,9 @@ def test_a_population_that_cannot_be_is_refused(changes: dict[str, Any], message
     [
         ({"doses": {}}, "at least one drug"),
         ({"doses": {"d": [0, 1], "w": [1, 2, 3]}}, r"lengths \[2, 3\]"),
+        ({"doses": {"d": []}}, r"lengths \[0\]"),
         ({"doses": {"d": -1.0}}, "not negative"),
+        ({"doses": {"d": "much"}}, "doses of d are 'much', expected numbers"),
         ({"doses": {"e": 1.0}}, "'e'"),
         ({"readout": "T"}, "'T'"),
         ({"threshold": 0.0}, "threshold is 0"),

@@ -208,5 +208,8 @@ def test_figures_show_every_pair_and_every_share() -> None:
     assert [ax.get_title() for ax in maps] == list(CELLS)
     assert [text.get_text() for text in maps[0].texts] == ["100", "25", "33", "8"]  # nothing, e; d alone, d with e
     assert len(interval_figure(found, "S", ["e"]).axes[0].lines) == 4  # two treatments: interval and mark
+    assert str(figure.get_suptitle()).replace("\n", " ").endswith("median of 3 members")
+    one = pair_map(found.isel(member=[0]), "S").get_suptitle()
+    assert str(one).replace("\n", " ").endswith("one parameter set")
     shares = shares_of_spread(found, {"a": compared(weights=[1, 1, 1])})
     assert len(shares_figure(shares, "S", ["d", "d + e"]).axes) == 2

@@ -10,7 +10,7 @@ from helpers import net, two_independent_drugs
 
 from residuum.doses import Dosing, cheapest_doses, find_dose, left_at
 from residuum.doses import runs as runs_module
-from residuum.simulator import InputError, Segment
+from residuum.simulator import InputError, Result, Segment, SolverOptions, Status, simulate
 
 PRECISION = 10 ** (1 / 3 / 81)  # one coarse step, cut twice into nine
 
@@ -117,8 +117,53 @@ def test_failed_members_count_as_not_reached_and_are_counted() -> None:
     )  # fmt: skip
     row = found.table.iloc[0]
     assert row["failed"] == 1 and row["share"] == pytest.approx(2 / 3) and np.isfinite(row["dose"])
-    assert np.isnan(found.members.sel(member=1)).all() and np.isinf(row["high"])
-    assert "1 members failed" in str(found)
+    assert np.isnan(found.members.sel(member=1)).all() and np.isnan(row["high"])  # the failed one decides
+    assert "to ? model units); runs failed in 1 of 3 members" in str(found)
+    assert "first: member 1, own, untreated: " in str(found)
+
+
+@pytest.mark.fault
+def test_where_failed_runs_decide_nothing_is_said_of_the_dose() -> None:
+    failing = search(options=SolverOptions(max_steps=2))
+    assert np.isnan(failing.table["dose"][0]) and failing.table["failed"][0] == 1 and failing.table["share"][0] == 0
+    assert ": not known; runs failed\nfailed: " in str(failing) and "step limit" in str(failing)
+    model = net("k 0; d 0; out 1", "X() 1", "1,1 1,1,1 k; 1 0 loss; 0 1 out", "X 1", "loss() out*(1+d)")
+    some: dict[str, Any] = {"members": [{"k": 0.0}, {"k": 4.0}, {"k": 0.0}], "protocol": [Segment(0.0, 9.0)]}
+    half, all_ = (
+        find_dose(model, "d", {"own": {}}, ("X", 0.5), [3.0], highest=100.0, probability=p, **some).table["dose"][0]
+        for p in (0.6, 0.9)
+    )
+    assert np.isfinite(half) and np.isnan(all_)
+    never = find_dose(model, "d", {"own": {}}, ("X", 0.5), [3.0], highest=0.1, probability=0.6, **some)
+    assert np.isinf(never.table["dose"][0])  # two of three that finished are not reached: the third cannot help
+
+
+def test_a_control_without_a_signal_is_no_failed_run() -> None:
+    model = net("k 1; d 0", "A() 1; X() 0", "1 2 d; 2 1 k", "X 2; A 1")
+    found = find_dose(model, "d", {"own": {}}, ("X", 0.5), [10.0], highest=10.0)
+    assert found.table["silent"][0] == 1 and found.table["failed"][0] == 0 and np.isnan(found.table["dose"][0])
+    assert str(found).endswith("not known; no signal in the control")
+
+
+def test_a_single_run_is_told_by_what_is_left() -> None:
+    assert str(search(highest=4.0)).endswith("not reached up to 4 model units, where 20% is left")
+    assert "P below 99.9% of untreated" in str(search(until=("P", 0.999)))
+
+
+def test_what_is_not_there_is_said() -> None:
+    assert str(search(given={"d2": 0.0})).startswith("d1 without d2: P below 10% of untreated")
+
+
+@pytest.mark.fault
+def test_a_stopped_search_has_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*arguments: Any, **settings: Any) -> Result:
+        result = simulate(*arguments, **settings)
+        result.values[-1], result.status[-1] = np.nan, int(Status.PENDING)
+        return result
+
+    monkeypatch.setattr(runs_module, "simulate", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        search()
 
 
 def test_the_cheapest_combination_minimises_the_cost_on_the_contour() -> None:
@@ -153,14 +198,18 @@ def test_the_search_does_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -
     ("changes", "says"),
     [
         ({"until": ("Q", 0.1)}, "unknown readout 'Q'"),
-        ({"until": ("P", 0.0)}, "above 0 (0.1 for a tenth)"),
+        ({"until": ("P", 0.0)}, "above 0 and below 1 (0.1 for a tenth)"),
+        ({"until": ("P", 10)}, "the fraction of P is 10, expected"),
+        ({"until": ("P", 1.0)}, "above 0 and below 1"),
         ({"until": "P"}, "expected a readout and a fraction"),
         ({"drug": "d9"}, "unknown parameter 'd9'"),
         ({"given": {"d3": 1.0}}, "unknown parameter 'd3'"),
         ({"given": {"d1": 1.0}}, "searched and given at once"),
         ({"given": {"d2": -1.0}}, "not negative"),
         ({"highest": 0.0}, "0 < lowest < highest"),
+        ({"highest": "1uM"}, "the highest dose is '1uM', expected a number"),
         ({"lowest": 2000.0}, "0 < lowest < highest"),
+        ({"dosing": {"d3": Dosing.constant()}}, "unknown drug of the dosing 'd3'"),
         ({"probability": 90}, "the probability is 90"),
         ({"times": [2.0, 1.0]}, "times must increase"),
         ({"members": []}, "members is empty"),

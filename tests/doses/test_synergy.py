@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 from helpers import GRID
 from helpers import small_matrix as matrix
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import residuum
@@ -80,7 +80,8 @@ def test_independent_hill_curves_have_no_excess_over_bliss_and_zip(first: Any, s
 @settings(deadline=None, max_examples=30)
 @given(curves, st.floats(0.1, 10.0))
 def test_a_drug_with_itself_is_additive_in_dose(curve: Any, ratio: float) -> None:
-    # a curve that has hardly begun to rise at its highest dose leaves its maximum known to the root of the rounding
+    # a curve that has hardly begun to rise at its highest dose does not determine its maximum
+    assume(hill(DOSES[-1] / max(ratio, 1.0), 1.0, *curve[1:]) > 0.1)
     np.testing.assert_allclose(loewe_excess(with_itself(curve, ratio), DOSES, DOSES), 0, atol=1e-6)
 
 
@@ -257,7 +258,7 @@ def test_a_failed_run_leaves_unknown_what_depends_on_it() -> None:
         assert np.isnan(excess[0, 0, 3]).all() and np.isfinite(excess[1]).all()
         assert np.isnan(excess[0]).all() == (name in ("loewe", "zip"))
     scores = synergy_scores(residual)
-    assert scores["left"].values == pytest.approx(0.5) and np.isfinite(scores["mean_bands"]).all()
+    assert scores["known"].values == pytest.approx(0.5) and np.isfinite(scores["mean_bands"]).all()
 
 
 def test_a_drug_that_raises_the_signal_has_no_dose_of_equal_effect_and_the_scores_say_so() -> None:
@@ -311,12 +312,26 @@ def test_members_are_scored_one_by_one_and_counted_by_weight() -> None:
     np.testing.assert_allclose(scores["excess_bands"].sel(quantile=0.95)[1:, 1:], 0.3, atol=1e-12)
 
 
+def test_weights_of_a_matrix_are_those_of_its_members() -> None:
+    residual = members_with(0.1, 0.0, 0.0).assign_coords(weight=("member", [0.98, 0.01, 0.01]))
+    scores = synergy_scores(residual, models=["bliss"]).squeeze()
+    np.testing.assert_allclose(scores["mean_bands"], [0.1, 0.1, 0.1], atol=1e-12)
+    assert scores["probability"].item() == pytest.approx(0.98)
+    np.testing.assert_allclose(scores["weight"], [0.98, 0.01, 0.01])
+
+
+def test_a_matrix_is_scored_as_its_residual() -> None:
+    m = matrix(times=[100.0], members=[{"kd": 1.0}, {"kd": 3.0}], weights=[3, 1], contexts={"cell": {}})
+    xr.testing.assert_identical(score(m, "hsa"), score(m.residual(), "hsa"))
+    xr.testing.assert_identical(synergy_scores(m), synergy_scores(m.residual()))
+
+
 def test_members_without_a_number_are_left_out_and_counted() -> None:
     residual = members_with(0.1, 0.3, 0.2)
     residual[1, 0, 2, 2, 0] = np.nan
     scores = synergy_scores(residual, models=["hsa", "bliss"], weights=[0.2, 0.5, 0.3]).sel(model="bliss").squeeze()
     np.testing.assert_allclose(scores["mean_bands"].values, [0.1, 0.2, 0.2], atol=1e-12)
-    assert scores["left"].item() == pytest.approx(0.5) and scores["probability"].item() == 1
+    assert scores["known"].item() == pytest.approx(0.5) and scores["probability"].item() == 1
     residual[:] = np.nan
     assert np.isnan(synergy_scores(residual)["probability"]).all()
 

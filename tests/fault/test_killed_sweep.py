@@ -295,7 +295,7 @@ def test_a_damaged_shard_is_named_and_computed_again(
     (path / name).write_bytes(damage(undisturbed[name]))
     status = open_sweep(path).status()
     assert status.n_pending == SIZE and status.damaged == (f"{name}: {words}",)
-    with pytest.raises(InputError, match=name):
+    with pytest.raises(InputError, match=rf"{name} is damaged: .* run the sweep again, which computes it anew"):
         open_sweep(path).to_dataset()
     before = {file: stamp for file, stamp in stamps(path).items() if file != name}
     capsys.readouterr()
@@ -317,6 +317,8 @@ def test_shards_of_another_design_are_refused_by_name(undisturbed: dict[str, byt
     with pytest.raises(InputError, match=r"shards of another design: shard-000003.bin \(it belongs to the design"):
         sweep(design(), path, shard_size=SIZE)
     assert "shard-000003.bin" in open_sweep(path).status().foreign[0]
+    with pytest.raises(InputError, match=r"shard-000003.bin: it belongs to the design .* move it away and run"):
+        open_sweep(path).to_dataset()
     (path / "shard-000003.bin").unlink()
     assert_completed(path, stamps(path), undisturbed)
 

@@ -160,8 +160,8 @@ def test_members_that_fail_are_counted_and_have_no_number(prior: Ensemble, model
     assert list(failed) == [2, 4] and done.attrs["n_failed"] == 2
     assert np.isnan(done["value"].to_numpy()[failed]).all() and not np.isnan(done["value"].to_numpy()[[0, 1, 3]]).any()
     assert "2 failed in 2 members; first: member 2, new: a parameter that this member" in done.attrs["failures"]
-    share = bands(done)["left"].to_numpy()
-    assert share == pytest.approx(4 / 6)
+    known = bands(done)["known"].to_numpy()
+    assert known == pytest.approx(4 / 6)
     assert not np.isnan(bands(done)["value"]).any()
 
 
@@ -237,7 +237,7 @@ def test_bands_leave_out_what_failed() -> None:
     values = np.array([[1.0, np.nan], [2.0, np.nan], [np.nan, np.nan]])
     found = bands(made_up(values, np.ones(3)), [0.5, 1.0])
     assert np.array_equal(found["value"], [[1.0, np.nan], [2.0, np.nan]], equal_nan=True)
-    assert found["left"].to_numpy() == pytest.approx([2 / 3, 0.0])
+    assert found["known"].to_numpy() == pytest.approx([2 / 3, 0.0])
 
 
 @pytest.mark.parametrize("quantiles", [[], [-0.1], [1.1], [np.nan]])

@@ -94,6 +94,12 @@ def test_fixed_parameters_hold_at_all_points(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, [np.exp(-2), 2 * np.exp(-2)], rtol=1e-3)
 
 
+def test_a_name_may_stand_for_a_parameter(tmp_path: Path) -> None:
+    plain = sweep(toy_design(parameters={"d1": [0.0, 3.0]}), tmp_path / "plain").to_frame()
+    named = sweep(toy_design(parameters={"drug": [0.0, 3.0]}, aliases={"drug": "d1"}), tmp_path / "named").to_frame()
+    assert named.rename(columns={"drug": "d1"}).equals(plain)
+
+
 # ---- what is kept -------------------------------------------------------------------------------------------------
 
 
@@ -141,6 +147,9 @@ def test_words_are_split_at_commas_outside_brackets() -> None:
         ({"times": [-1.0]}, "the clock starts at 0"),
         ({"fixed": {"k": 1.0}}, "unknown parameter 'k'"),
         ({"fixed": {"kd": 1.0}}, "kd varies from point to point and is fixed"),
+        ({"aliases": {"d1": "dose"}}, "unknown parameter 'dose'"),
+        ({"aliases": {"d1": "d2"}}, "d2 varies under two names: d1, d2, kd"),
+        ({"parameters": {"drug": [1.0]}, "aliases": {"drug": "d1"}, "fixed": {"d1": 1.0}}, "d1 varies from point to"),
         ({"options": SolverOptions(atol=[1.0])}, "atol has shape"),
     ],
 )
@@ -273,6 +282,7 @@ def test_bad_arguments_are_refused(changes: dict[str, Any], words: str, tmp_path
         {"protocol": [Segment(-np.inf, 0.0, {"d1": 0.0}), Segment(0.0, np.inf, {"d1": 2.0})]},
         {"options": SolverOptions(rtol=1e-6, atol=1e-9, max_steps=50_000)},
         {"parameters": {"d1": [0.0, 1.0]}, "fixed": {"kd": 0.3, "d2": 2.0}},
+        {"parameters": {"drug": [0.0, 1.0]}, "aliases": {"drug": "d2"}},
     ],
     ids=str,
 )

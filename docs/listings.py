@@ -67,10 +67,10 @@ def _affinities(rows: Any) -> Iterator[str]:
 
 
 def readouts() -> str:
-    """Return the read-outs of the shipped model with the assay each stands for."""
+    """Return the readouts of the shipped model with the assay each stands for."""
     known = residuum.aml_tables()["readouts"]
     columns = ["protein", "site", "assay", "note"]
-    return table(("read-out", *columns), [
+    return table(("readout", *columns), [
         (f"`{row['readout']}`", *(str(row[column]) for column in columns)) for _, row in known.iterrows()
     ])  # fmt: skip
 
