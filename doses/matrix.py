@@ -356,8 +356,8 @@ def dose_matrix(
     options, threads, progress
         As in `simulate`.
     checkpoint
-        Folder in which finished blocks of runs are kept, so that the same call, after whatever stopped it, computes
-        the others only and gives the same numbers to the last bit; None for none. It is not removed.
+        Folder in which finished blocks of about 8,000 runs are kept: the same call, after whatever stopped it, computes
+        the others only and gives the same numbers to the last bit. None for none. It is not removed.
     resume
         Take up what is there; otherwise the folder may hold no runs.
 
