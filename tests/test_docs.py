@@ -112,7 +112,7 @@ def test_the_manual_shows_every_public_call_once(listings: ModuleType) -> None:
     assert {f"residuum.{name}" for name in residuum.__all__} - set(shown) == {"residuum.__version__"}
 
 
-def test_tables_are_filled_in(listings: ModuleType) -> None:
+def test_listings_are_filled_in(listings: ModuleType) -> None:
     source = ["% table: contexts\n\n% table: drugs\n\n% table: readouts\n\n% table: commands"]
     listings.fill(None, "names", source)
     for word in ("`blast-itd`", "FLT3-ITD (0.6)", "`pERK`", "## simulate", "--drug"):
