@@ -39,7 +39,7 @@ $(VENV)/.stamp-peers: $(VENV)/.stamp-python pyproject.toml
 	@touch $@ $(VENV)/.stamp-core
 
 $(VENV)/.stamp-docs: $(VENV)/.stamp-python pyproject.toml
-	$(bin)/python -m pip install --quiet --editable '.[docs]'
+	$(bin)/python -m pip install --quiet --editable '.[docs,bng]'
 	@touch $@ $(VENV)/.stamp-core
 
 env: $(VENV)/.stamp-dev  ## a development environment in .venv
@@ -72,9 +72,9 @@ calibrate: $(VENV)/.stamp-core  ## fit, ensemble and validation of the shipped m
 bench: $(VENV)/.stamp-peers  ## residuum and its peers side by side, into benchmarks/
 	$(bin)/python benchmarks/run.py
 
-docs: $(VENV)/.stamp-docs  ## the manual, into build/docs/
+docs: $(VENV)/.stamp-docs  ## the manual, into build/docs/; its figures are made by the code that it shows
 	$(bin)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
 clean:  ## removes what the other targets made, the environment too
 	rm -rf $(VENV) build dist demo benchmarks/figures benchmarks/results.jsonl *.egg-info .pytest_cache .hypothesis .ruff_cache .import_linter_cache
-	find models simulator doses sweeps fitting commands tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	find models simulator doses sweeps fitting aml commands tests benchmarks docs -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

@@ -10,7 +10,7 @@ import typer
 
 from ..simulator.cache import CacheNotice
 from ..simulator.errors import InputError, ModelNotice
-from . import calibration, demo, fit, installation, matrix, models, ranking, simulation, sweeping, uncertainty
+from . import calibration, demo, fit, installation, matrix, models, ranking, search, simulation, sweeping, uncertainty
 from .terminal import BAD_INPUT, say
 
 app = typer.Typer(
@@ -22,7 +22,7 @@ app = typer.Typer(
     help="Residual signalling under drug combinations, from rule-based models.\n\n"
     "Start with `residuum models` to see contexts, drugs and readouts, and `residuum doctor` if something is missing.",
 )
-for group in (simulation, matrix, ranking, demo, fit, uncertainty, calibration, sweeping, models, installation):
+for group in (simulation, matrix, search, ranking, demo, fit, uncertainty, calibration, sweeping, models, installation):
     app.add_typer(group.app)
 
 

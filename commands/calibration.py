@@ -98,7 +98,8 @@ def calibrate(
         )  # fmt: skip
     few = {"prior": first(prior, checked), "fitted": first(fitted, checked)}
     sections.append(page.behaviours_section(behaviours_of(few, shown)))
-    say(f"wrote {write_report(folder / 'calibration.html', 'residuum: calibration of the shipped model', sections)}")
+    title = "residuum: calibration of the shipped model"
+    say(f"wrote {write_report(folder / 'calibration.html', title, sections, contents=True)}")
 
 
 def _given(name: str, problem: Problem) -> Ensemble:

@@ -21,6 +21,7 @@ Float = npt.NDArray[np.float64]
 MODEL, OUTSIDE = PALETTE[0], PALETTE[1]
 WIDEST = 30.0
 """Largest factor between predicted and measured that the figure shows; what lies further out is drawn at its edge."""
+PRIOR, PRIOR_AT_NOMINAL = "prior", "prior, RAF-MEK-DUSP nominal"
 LITTLE = 0.1
 """Of the untreated read-out at the nominal values: a draw that leaves less is counted."""
 
@@ -33,8 +34,7 @@ def ensemble_section(folder: Path, bands: Any, ensemble: Any) -> Section:
     path = save(bands, folder / "bands.png")
     words = [
         f"{ensemble.provenance.get('method')}: {ensemble.provenance.get('diagnostics')}. Each member of a refit is the "
-        "optimum of the problem with data and priors shifted within their noise; exact where the model is linear in "
-        "its parameters, an approximation elsewhere.",
+        "optimum of the problem with data and priors shifted within their noise.",
     ]
     return Section("The ensemble", words, [("Measured values and the ensemble's 90 % band.", path)])
 
@@ -90,7 +90,7 @@ def _left_out_figure(rows: pd.DataFrame, summary: pd.DataFrame) -> Any:
     for colour, words in ((MODEL, "measured within the 90 % interval"), (OUTSIDE, "outside")):
         axes[0, 0].plot([], [], "o-", color=colour, ms=3, lw=1, label=words)
     nulls = [column for column in summary if column.startswith("fold_") and column != "fold_model"]
-    for column, marker, colour in zip(nulls, MARKERS[1:] + MARKERS, PALETTE[1:] + PALETTE, strict=False):
+    for column, marker, colour in zip(nulls, MARKERS[1:] * 2, PALETTE[1:] + PALETTE[2:], strict=False):
         axes[0, 1].plot(summary[column], middles, marker, color=colour, ms=6, mfc="white", label=column[5:])
     axes[0, 1].plot(summary["fold_model"], middles, MARKERS[0], color=MODEL, ms=7, label="model")
     axes[0, 0].set_yticks(middles, summary["left_out"])
@@ -160,7 +160,9 @@ def predictions_section(folder: Path, questions: Sequence[object], prior: Answer
             ],
         }
     )
-    percent = shares.assign(prior=1 - shares["data"]).map(lambda share: f"{share:.0%}" if share == share else "–")
+    percent = shares.assign(**{PRIOR: 1 - shares["data"], PRIOR_AT_NOMINAL: from_priors}).map(
+        lambda share: f"{share:.0%}" if share == share else "–"
+    )
     path = save(_predictions_figure(names, everything, columns, shares), folder / "predictions.png")
     words = [
         "Fraction of the untreated read-out that is left: median (5-95 %). Affinities of drugs without data, receptor "
@@ -171,7 +173,7 @@ def predictions_section(folder: Path, questions: Sequence[object], prior: Answer
         "that of members, that of draws, and what only both together do. That of members is parted once more, into "
         "what noise of the data and what the priors of the fit do to it (in linear approximation at the optimum: with "
         "C the covariance of the parameters, H the information of the data and P that of the priors, C = C H C + C P "
-        "C). Prior is all but the data.",
+        "C). Prior is all but the data: with the draws, and with the nominal values in their place.",
     ]
     caption = (
         "What is left after 24 h, median and 90 % interval (left), and where the variance of the fitted ensemble with "
@@ -198,9 +200,10 @@ def _about_draws(drawn: Answers, fitted: Answers) -> str:
     faint = np.count_nonzero((ratio < LITTLE).any(axis=1))
     return (
         f"RAF-MEK-DUSP parameters were not fitted here: {m} joint draws from the published fits are laid over each of "
-        f"{n} members, without fitting these again, so that this is the most they may do. Under {lost} of the draws no "
-        f"run ends in a steady state; under {faint} others a cell without drugs has less than {LITTLE:.0%} of the "
-        "usual signal. They are not the data of leukaemia cells, and are kept in as they came."
+        f"{n} members. These are not fitted again under a draw, which would take back a part of what it does, and the "
+        "centre of the draws is not the nominal set. Draws under which no run ends in a steady state: "
+        f"{lost}; others under which a cell without drugs has less than {LITTLE:.0%} of its usual signal: {faint}. "
+        "They are of melanoma cells, and are kept in as they came."
     )
 
 

@@ -10,7 +10,7 @@ from ..simulator.options import SolverOptions
 from ..simulator.words import read_folder
 from .fit import fit_into
 from .matrix import matrix_into
-from .options import CONTEXTS, ProgressOption, ThreadsOption
+from .options import CONTEXTS, READOUTS, ProgressOption, ThreadsOption
 from .terminal import show_progress
 
 app = typer.Typer()
@@ -28,8 +28,10 @@ def demo(
 
     `residuum demo --out demo`
     """
+    from .. import Design
+
     folder = read_folder(out)
     sections = fit_into(folder, folder / "fit", show_progress(progress))
-    doses = {"gilteritinib": [0, 0.3, 1, 3, 10, 30, 100], "trametinib": [0, 0.3, 1, 3, 10, 30]}
-    matrix_into(folder, doses, list(CONTEXTS), None, [7200.0, 86400.0], "untreated", SolverOptions.rtol, threads,
+    doses = {"gilteritinib": (0, 0.3, 1, 3, 10, 30, 100), "trametinib": (0, 0.3, 1, 3, 10, 30)}
+    matrix_into(folder, Design("", CONTEXTS, READOUTS, (7200.0, 86400.0), doses), SolverOptions.rtol, threads,
                 show_progress(progress), extra=sections)  # fmt: skip

@@ -123,7 +123,7 @@ def fit_into(folder: Path, tables_folder: Path, progress: bool, **search: Any) -
         f"Search: {result.message}.",
         f"Typical factor between model and measurement: {typical['at_nominal']} before, {typical['fitted']} after.",
         f"Left open by these data: {_left_open(result.parameters)}.",
-        "The dose matrices here use the nominal parameters of their contexts, not this fit.",
+        "Dose matrices use the nominal parameters of their contexts, not this fit.",
         *(f"{subject}: {note}" for subject, note in result.notes),
     ]
     tables = [("Estimated parameters", _parameters_of(result)), ("Fitted values", _values_of(result.fitted, "fitted"))]

@@ -12,6 +12,7 @@ from ..simulator.errors import InputError, unknown_name
 from ..simulator.words import read_doses
 
 if TYPE_CHECKING:
+    from .. import Ensemble
     from ..simulator.compiled import CompiledModel
 
 CONTEXTS = ("blast-itd", "blast-itd+erk-stroma", "blast-wt", "blast-wt+erk-stroma")
@@ -56,6 +57,17 @@ DrugTableOption = Annotated[
         help="Drugs of your own, one tab-separated row per target (README: A drug of your own); repeat for more.",
     ),
 ]
+EnsembleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ensemble",
+        metavar="FILE",
+        help="Members to run: `shipped`, or what `residuum sample` wrote; the nominal parameters if not given.",
+    ),
+]
+MembersOption = Annotated[
+    int | None, typer.Option("--members", metavar="N", help="Take the first N members only.", min=1)
+]
 RtolOption = Annotated[float, typer.Option(metavar="NUMBER", help="Relative tolerance of the integration.")]
 ThreadsOption = Annotated[int | None, typer.Option(metavar="N", help="Threads; all cores if not given.")]
 ProgressOption = Annotated[
@@ -86,6 +98,18 @@ def readouts_of(names: Sequence[str] | None, compiled: CompiledModel) -> list[st
         if name not in (*listed, *compiled.observables, *compiled.network.functions, *compiled.species):
             raise unknown_name("readout", name, listed)
     return chosen
+
+
+def ensemble_of(source: str | None, n: int | None) -> Ensemble | None:
+    """Return the first `n` members of an ensemble, all if None; nothing if there is no source."""
+    from .. import aml_ensemble, load_ensemble
+
+    if source is None:
+        if n is not None:
+            raise InputError("--members belongs to --ensemble shipped, or --ensemble FILE")
+        return None
+    ensemble = aml_ensemble() if source == "shipped" else load_ensemble(source)
+    return ensemble if n is None else ensemble.first(n)
 
 
 def know_drugs(paths: Sequence[str] | None) -> None:

@@ -52,13 +52,18 @@ def read_dosings(texts: Sequence[str]) -> dict[str, tuple[float, str]]:
     return found
 
 
-def read_protocol(path: str, others: Mapping[str, object]) -> Design:
-    """Return the design of a file, which stands alone: refuse other options that say what is run."""
+def read_alone(path: str, option: str, others: Mapping[str, object]) -> Design:
+    """Return the design of a file given by `option`: refuse other options that say what is run."""
     from .. import read_design
 
-    if given := [option for option, value in others.items() if value]:
-        raise InputError(f"--protocol says what is run; leave {given[0]} out, or write it into {path}")
-    design = read_design(path)
+    if given := [other for other, value in others.items() if value]:
+        raise InputError(f"{option} says what is run; leave {given[0]} out, or write it into {path}")
+    return read_design(path)
+
+
+def read_protocol(path: str, others: Mapping[str, object]) -> Design:
+    """Return the design of a time course."""
+    design = read_alone(path, "--protocol", others)
     if left := [key for key in ("ensemble", "synergy", "find") if getattr(design, key)]:
         say(f"note: {path}: {left[0]} is not for time courses and passed over")
     return design

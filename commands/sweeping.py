@@ -33,7 +33,7 @@ from .terminal import FAILED_RUNS, INTERRUPTED, say, show_progress
 if TYPE_CHECKING:
     from ..simulator.compiled import CompiledModel
     from ..simulator.protocol import Segment
-    from ..sweeps import Points, SweepDesign
+    from ..sweeps import Points, Sweep, SweepDesign
 
 FEW = 512
 """Points that are run without an estimate first."""
@@ -98,6 +98,9 @@ def sweep(
     max_time: Annotated[
         str | None, typer.Option(metavar="TIME", help="Begin nothing after so much wall time, e.g. `8h`.")
     ] = None,
+    check: Annotated[
+        int | None, typer.Option("--verify", metavar="N", help="Solve N points again by SciPy, as `residuum verify`.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the estimate of time and size, and stop.")] = False,
     rtol: RtolOption = SolverOptions.rtol,
     progress: ProgressOption = None,
@@ -143,7 +146,8 @@ def sweep(
     if done.stopped:
         say(f"{done.stopped}; go on by `residuum sweep --out {folder}`")
         raise typer.Exit(INTERRUPTED)
-    if status.n_failed:
+    confirmed = check is None or _verified(done, check, progress)
+    if status.n_failed or not confirmed:
         raise typer.Exit(FAILED_RUNS)
 
 
@@ -198,10 +202,9 @@ def verify(
 
     `residuum verify s.sweep --n 500`
     """
-    from .. import open_sweep, verify_sweep
+    from .. import open_sweep
 
-    print(found := verify_sweep(open_sweep(folder), n, seed=seed, limit=limit, progress=show_progress(progress)))
-    if not found.passed:
+    if not _verified(open_sweep(folder), n, progress, seed=seed, limit=limit):
         raise typer.Exit(FAILED_RUNS)
 
 
@@ -217,6 +220,14 @@ def inspect(source: ModelArgument = "aml") -> None:
     from ..simulator.inspection import inspect_model
 
     print(inspect_model(aml_model() if source == "aml" else load_model(source)))
+
+
+def _verified(done: Sweep, n: int, progress: bool | None, **settings: Any) -> bool:
+    """Print how far points are off from what SciPy gives; return whether that is in order."""
+    from .. import verify_sweep
+
+    print(found := verify_sweep(done, n, progress=show_progress(progress), **settings))
+    return found.passed
 
 
 # ---- words ------------------------------------------------------------------------------------------------------

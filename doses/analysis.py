@@ -53,7 +53,8 @@ def crossing(residual: xr.DataArray, drug: str, level: float = 0.5) -> xr.Datase
     known_falls = falls & known[:, 1:]
     dose, side = np.full(len(numbers), np.nan), np.where(known[:, -1], ABOVE, UNKNOWN).astype(object)
     found = known_falls.any(axis=1)
-    dose[found] = _between(doses, numbers[found], np.argmax(known_falls, axis=1)[found], level)
+    if found.any():
+        dose[found] = _between(doses, numbers[found], np.argmax(known_falls[found], axis=1), level)
     side[found] = WITHIN
     under, at_once = numbers[:, 0] < level, numbers[:, 0] == level
     dose[under], side[under] = np.nan, BELOW

@@ -235,7 +235,9 @@ def synergy_figure(excess: Sequence[xr.DataArray], readout: str, *, time: float 
             ax.set_title(f"{model.attrs['long_name']}, {context}", fontsize=8)
         bar = figure.colorbar(mesh, ax=row, shrink=0.9)
         bar.set_label(f"{model.attrs['long_name']}\n(fraction of control;\n> 0: synergy)", fontsize=8)
-    _headline(figure, f"Excess silencing of {readout} after {_duration(values)}{grey}")
+    n_members = excess[0].sizes["member"]
+    median = f"; median of {n_members} members" if n_members > 1 else ""
+    _headline(figure, f"Excess silencing of {readout} after {_duration(values)}{median}{grey}")
     return figure
 
 
@@ -328,7 +330,7 @@ def bars_figure(matrix: DoseMatrix, readouts: Sequence[str], *, time: float | No
     chosen = arms(matrix)
     contexts = matrix.contexts
     width = max(2.9, 0.14 * len(contexts) * len(chosen) + 0.9)
-    figure, axes = new_figure(len(readouts), 1, width=width, height=3.6)
+    figure, axes = new_figure(len(readouts), 1, width=width, height=3.0 + 0.3 * len(chosen))
     step, many = 0.8 / len(chosen), matrix.dataset.sizes["member"] > 1
     for ax, readout in zip(axes[0], readouts, strict=True):
         quantiles, why = bands_of(matrix, readout=readout, time=time), reasons(matrix, readout=readout, time=time)
@@ -347,7 +349,7 @@ def bars_figure(matrix: DoseMatrix, readouts: Sequence[str], *, time: float | No
         ax.set_ylim(0, max(1.1, float(np.nanmax(quantiles.values, initial=1.0)) * 1.05))
         middle, half = (len(contexts) - 1) / 2, max(len(contexts) / 2 + 0.1, 1.1)
         ax.set_xlim(middle - half, middle + half)
-        ax.set_ylabel(f"left (fraction of {reference_words(matrix)})", fontsize=8)
+        ax.set_ylabel(f"left\n(fraction of {reference_words(matrix)})", fontsize=8)
     longest = max(map(len, chosen))
     columns = int(np.clip(figure.get_figwidth() // (0.075 * longest + 0.55), 1, len(chosen)))
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=columns, fontsize=8,

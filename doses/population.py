@@ -95,21 +95,25 @@ def draw_population(
     of_cells, of_patients = (_log_sds(cv, names) for cv in (between_cells, between_patients or {}))
     common = float(_log_sds({SHARED: shared}, [SHARED])[0])
 
-    frames = []
-    for patient, sequence in enumerate(np.random.SeedSequence(seed).spawn(patients)):
+    chosen, sizes, amounts = [], [], []
+    for sequence in np.random.SeedSequence(seed).spawn(patients):
         random = np.random.default_rng(sequence)
         context = list(contexts)[int(np.searchsorted(np.cumsum(weights / weights.sum()), random.random()))]
         means = np.array([contexts[context][name] for name in names])
         own = _factors(of_patients, random.standard_normal(len(names)))
         size = _factors(common, random.standard_normal((cells, 1)))
-        factors = own * _factors(of_cells, random.standard_normal((cells, len(names)))) * size
-        frame = pd.DataFrame(means * factors, columns=names)
-        for i, (label, value) in enumerate(
-            zip((*LABELS, SHARED), (patient, range(cells), context, size[:, 0]), strict=True)
-        ):
-            frame.insert(i, label, value)
-        frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
+        amounts.append(means * own * _factors(of_cells, random.standard_normal((cells, len(names)))) * size)
+        chosen.append(context)
+        sizes.append(size[:, 0])
+    labels = pd.DataFrame(
+        {
+            "patient": np.repeat(np.arange(patients), cells),
+            "cell": np.tile(np.arange(cells), patients),
+            "context": np.repeat(np.array(chosen, object), cells),
+            SHARED: np.concatenate(sizes),
+        }
+    )
+    return pd.concat([labels, pd.DataFrame(np.concatenate(amounts), columns=names)], axis=1)
 
 
 def population_residual(

@@ -19,6 +19,7 @@ from ..simulator.options import SolverOptions
 from ..simulator.progress import progress_bar
 from ..simulator.protocol import Conditions, Segment, checked_times
 from ..simulator.status import Status
+from .weighted import checked_weights, quantiles, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +94,7 @@ def compare(
     for readout in readouts:
         if readout not in (*compiled.observables, *compiled.network.functions, *compiled.species):
             raise unknown_name("readout", readout, compiled.observables)
-    weight, times = np.asarray(weights, float), checked_times([time])
+    weight, times = checked_weights(weights, np.size(weights)), checked_times([time])
     before = (Segment(-math.inf, 0.0, dict(at_rest or {})),)
 
     shape = (len(weight), len(contexts), 1 + len(treatments))
@@ -131,7 +132,7 @@ def compare(
             "residual": ((*dims, "readout"), residual, {"units": "1", "long_name": "fraction of the untreated cell"}),
             "status": (dims, status[:, :, 1:]),
             "control_status": (dims[:2], status[:, :, 0]),
-            "weight": ("member", weight / weight.sum()),
+            "weight": ("member", weight),
         },
         coords={
             "member": np.arange(len(weight)),
@@ -198,7 +199,7 @@ def ranked(found: xr.Dataset, *, absolute: Sequence[str] = (), below: float = 0.
             cell = {"context": context, "readout": readout}
             left = variable.sel(cell).transpose("member", "treatment").to_numpy()
             frame = pd.DataFrame({**cell, **of_treatment, **_summary(left, weight, group, below)})
-            frame["control"] = _quantile(found["control"].sel(cell).to_numpy(), weight, 0.5)
+            frame["control"] = quantiles(found["control"].sel(cell).to_numpy(), weight, [0.5])[0]
             order = [groups, "rank"] if groups else ["rank"]
             frames.append(frame.sort_values(order, kind="stable", na_position="last"))
     table = pd.concat(frames, ignore_index=True)
@@ -207,21 +208,21 @@ def ranked(found: xr.Dataset, *, absolute: Sequence[str] = (), below: float = 0.
                   *(name for name in [*described, "treatment"] if name != groups), *numbers]]  # fmt: skip
 
 
-def gained(found: xr.Dataset, *, share: float = 0.5) -> pd.DataFrame:
+def gained(found: xr.Dataset, *, below: float = 0.5) -> pd.DataFrame:
     """Return what each partner adds to each inhibitor: what the pair leaves over what the inhibitor leaves alone.
 
     Parameters
     ----------
     found
         As from `compare`, the treatments with the coordinates `tki` and `partner`, empty where there is none.
-    share
+    below
         A ratio below which the partner counts as adding much.
 
     Returns
     -------
     DataFrame
         `readout`, `context`, `tki`, `partner`, `median`, `low` and `high` (5 and 95 %) of the ratio, `much` (share of
-        the members in which it is below `share`), `n` and `failed`. The control cancels out.
+        the members in which it is below `below`), `n` and `failed`. The control cancels out.
 
     Raises
     ------
@@ -245,7 +246,7 @@ def gained(found: xr.Dataset, *, share: float = 0.5) -> pd.DataFrame:
                 with np.errstate(all="ignore"):
                     ratio = left[:, j] / left[:, alone[tki]]
                 ratio = np.where(np.isfinite(ratio), ratio, np.nan)
-                of = _summary(ratio[:, None], weight, np.array([""]), share)
+                of = _summary(ratio[:, None], weight, np.array([""]), below)
                 rows.append({"readout": readout, "context": context, "tki": tki, "partner": partner,
                              **{name: of[name][0] for name in ("median", "low", "high")}, "much": of["little"][0],
                              "n": of["n"], "failed": of["failed"][0]})  # fmt: skip
@@ -282,7 +283,7 @@ def shares_of_spread(
     import xarray as xr
 
     first = _spread_scale(found, absolute)
-    columns: dict[str, Any] = {"log10_sd": np.sqrt(first.weighted(found["weight"]).var("member"))}
+    columns: dict[str, xr.DataArray] = {"log10_sd": first.weighted(found["weight"]).var("member") ** 0.5}
     for source, again in redrawn.items():
         second = _spread_scale(again, absolute)
         both = first.notnull() & second.notnull()
@@ -383,9 +384,8 @@ def _parameters(compiled: CompiledModel, members: Sequence[int], contexts: Seque
 def _summary(left: Float, weight: Float, group: npt.NDArray[Any], below: float) -> dict[str, Any]:
     """Return columns of `ranked` for what treatments leave, (n_members, n_treatments)."""
     n_members, n_treatments = left.shape
-    low, median, high = (np.array([_quantile(column, weight, q) for column in left.T]) for q in QUANTILES)
+    low, median, high = quantiles(left, weight, QUANTILES)
     known = np.isfinite(left)
-    held = np.where(known, weight[:, None], 0.0).sum(axis=0)
     least = np.zeros_like(known)
     rank = np.full(n_treatments, np.nan)
     for name in np.unique(group):
@@ -395,24 +395,9 @@ def _summary(left: Float, weight: Float, group: npt.NDArray[Any], below: float) 
         ordered = here[np.argsort(median[here], kind="stable")]
         rank[ordered] = 1.0 + np.arange(len(here))
     rank[~np.isfinite(median)] = np.nan
-    with np.errstate(all="ignore"):
-        first, little = (
-            np.where(held > 0, np.where(that, weight[:, None], 0.0).sum(axis=0) / held, np.nan)
-            for that in (least, known & (left < below))
-        )
+    first, little = share(least, left, weight), share(left < below, left, weight)
     return {"rank": rank, "median": median, "low": low, "high": high, "first": first, "little": little,
             "n": n_members, "failed": n_members - known.sum(axis=0)}  # fmt: skip
-
-
-def _quantile(values: Float, weight: Float, q: float) -> float:
-    """Return the smallest value below or at which lies a share `q` of the weight of the known ones."""
-    known = np.isfinite(values) & (weight > 0)
-    if not known.any():
-        return math.nan
-    order = np.argsort(values[known], kind="stable")
-    held = np.cumsum(weight[known][order])
-    i = int(np.searchsorted(held, q * held[-1] * (1 - 1e-12)))
-    return float(values[known][order][i])
 
 
 def _spread_scale(found: xr.Dataset, absolute: Sequence[str]) -> xr.DataArray:

@@ -26,7 +26,8 @@ ALONE = "alone"
 def pair_map(found: xr.Dataset, readout: str, *, absolute: bool = False, columns: int = 3) -> Figure:
     """Return one map per context, inhibitors by partners: the median over members of what is left.
 
-    Rows and columns are in order of what they leave on average over contexts, the least first; failed cells are grey.
+    Rows and columns are in order of what they leave on average over contexts, the least first. Where all runs failed, a
+    cell is grey; without any drug, it is the untreated cell.
     """
     import matplotlib as mpl
 
@@ -36,14 +37,16 @@ def pair_map(found: xr.Dataset, readout: str, *, absolute: bool = False, columns
     first, second = (_ordered(table.mean(axis=axis)) for axis in (1, 0))
     contexts = [str(name) for name in found["context"].values]
     n_columns = min(columns, len(contexts))
-    figure, axes = new_figure(n_columns, -(-len(contexts) // n_columns), width=0.5 * len(second) + 1.5,
-                              height=0.27 * len(first) + 1.2)  # fmt: skip
+    figure, axes = new_figure(n_columns, -(-len(contexts) // n_columns), width=0.43 * len(second) + 1.3,
+                              height=max(3.0, 0.27 * len(first) + 1.2))  # fmt: skip
     shades = mpl.colormaps["cividis"].with_extremes(bad=MISSING)
     rows = _table(found, readout, absolute)
     mesh: Any = None
     for i, (ax, context) in enumerate(zip(axes.flat, contexts, strict=False)):
         here = rows[rows["context"] == context]
         grid = here.pivot_table(index="tki", columns="partner", values="median", dropna=False).reindex(first)[second]
+        if "" in grid.index and "" in grid.columns:
+            grid.loc["", ""] = here["control"].iloc[0] if absolute else 1.0  # the untreated cell
         values = grid.to_numpy(float)
         mesh = ax.imshow(np.ma.masked_invalid(values), vmin=0, vmax=1, cmap=shades, aspect="auto")
         for (row, column), value in np.ndenumerate(values):
@@ -79,7 +82,9 @@ def interval_figure(
     tkis = _ordered(rows[rows["partner"] == ""].groupby("tki")["median"].mean())
     contexts = [str(name) for name in found["context"].values]
     n_columns = min(columns, len(contexts))
-    figure, axes = new_figure(n_columns, -(-len(contexts) // n_columns), width=3.0, height=0.3 * len(tkis) + 0.9)
+    figure, axes = new_figure(
+        n_columns, -(-len(contexts) // n_columns), width=3.0, height=max(2.9, 0.3 * len(tkis) + 0.9)
+    )
     offsets = np.linspace(-0.22, 0.22, 1 + len(partners)) if partners else np.zeros(1)
     highest = max(1.0, float(rows["high"].max()))
     for i, (ax, context) in enumerate(zip(axes.flat, contexts, strict=False)):
@@ -121,7 +126,7 @@ def shares_figure(shares: pd.DataFrame, readout: str, treatments: Sequence[str])
     sources = [name for name in shares.columns if name not in ("readout", "context", "treatment", "log10_sd")]
     here = shares[(shares["readout"] == readout) & shares["treatment"].isin(treatments)]
     contexts = list(dict.fromkeys(here["context"]))
-    figure, axes = new_figure(1, len(treatments), width=max(6.5, 0.75 * len(contexts) + 2), height=2.1)
+    figure, axes = new_figure(1, len(treatments), width=max(6.5, 0.75 * len(contexts) + 2), height=2.4)
     step = 0.8 / len(sources)
     for ax, treatment in zip(axes[:, 0], treatments, strict=True):
         of = here[here["treatment"] == treatment].set_index("context").reindex(contexts)

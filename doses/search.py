@@ -23,6 +23,7 @@ from ..simulator.protocol import Conditions, Segment, checked_times
 from ..simulator.quantiles import weighted_quantiles
 from .dosing import Dosing
 from .runs import Overrides, Schedule, cells_of, noise_of, run_cells, schedule_of
+from .synergy import loewe_excess
 from .weighted import checked_weights
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ class DoseSearch:
         `share`: of the members, by weight, in which it was enough when all were run at it (at the highest dose if
         none is); `left`, `left_low`, `left_high`: median, 5 % and 95 % quantile of what is left there; `rebound`: share
         of the members in which enough was enough at some dose, and then too much was left at a higher one; `failed`:
-        members of which a run failed, which count as not reached.
+        members of which a run failed, which count as not reached. With other drugs beside: `bliss`, `loewe` (beside one
+        only) and `hsa`, the excess of effect at the dose over these null models (`doses.synergy`) for the drug and the
+        others together, with `_low` and `_high`; positive where the combination leaves less than expected.
     members : DataArray (member, context, time)
         Dose of each member; infinite if the highest is not enough, NaN where a run failed.
     """
@@ -68,11 +71,14 @@ class DoseSearch:
     lowest: float
     highest: float
     unit_time: str = ""
+    note: str = ""
+    """What to keep in mind with the excess."""
 
     def __str__(self) -> str:
         beside = "".join(f" with {drug} {dose:g} {self.unit}" for drug, dose in self.given.items() if dose > 0)
         asked = f"{self.readout} below {self.fraction:.0%} of untreated with probability {self.probability:g}"
-        return "\n".join([f"{self.drug}{beside}: {asked}", *(self.words(row) for row in range(len(self.table)))])
+        note = [f"note: {self.note}"] if self.note else []
+        return "\n".join([f"{self.drug}{beside}: {asked}", *map(self.words, range(len(self.table))), *note])
 
     def words(self, row: int) -> str:
         """Return what was found for one row of the table, in a line."""
@@ -89,6 +95,10 @@ class DoseSearch:
             text += f" (members, 5-95 %: {low} to {high} {self.unit})"
         if found.rebound > 0:
             text += f"; more is left again at higher doses in {found.rebound:.0%} of members"
+        if "bliss" in found and math.isfinite(found.dose):
+            models = {"bliss": "Bliss", "loewe": "Loewe", "hsa": "the better one alone"}
+            told = [f"{words} {self._excess(found, name)}" for name, words in models.items() if name in found]
+            text += f"; excess over {', over '.join(told)}"
         if reach := found.get("reach", ""):
             free = f" (highest free concentration in patients {found.clinical_free:.3g} {self.unit})"
             text += f"; {reach}{free if math.isfinite(found.clinical_free) else ''}"
@@ -97,6 +107,12 @@ class DoseSearch:
             if len(self.members["member"]) > 1:
                 text += f" [{found.normal_low:.0%}, {found.normal_high:.0%}]"
         return place + text + (f"; {found.failed:g} members failed" if found.failed else "")
+
+    def _excess(self, found: pd.Series[Any], model: str) -> str:
+        middle, low, high = (found[f"{model}{end}"] for end in ("", "_low", "_high"))
+        if math.isnan(middle):
+            return "not known"
+        return f"{middle:+.2f}" + (f" [{low:+.2f}, {high:+.2f}]" if len(self.members["member"]) > 1 else "")
 
     def dose_words(self, dose: float) -> str:
         """Return a dose in words: where it lies at an end of the range searched, which end."""
@@ -117,6 +133,7 @@ def find_dose(
     given: Mapping[str, float] | None = None,
     parameters: Mapping[str, str] | None = None,
     probability: float = 0.9,
+    null_models: bool = True,
     members: Sequence[Mapping[str, float]] | None = None,
     weights: npt.ArrayLike | None = None,
     overrides: Overrides | None = None,
@@ -140,6 +157,8 @@ def find_dose(
         Drug -> parameter that holds its dose; the drug's own name if it is not there.
     probability
         Share of the members, by weight, for which the dose must be enough.
+    null_models
+        Whether to tell the excess over null models at the dose, which takes about as many runs again.
     contexts, times, members, weights, overrides, dosing, protocol, options, threads, progress
         As in `dose_matrix`.
 
@@ -152,9 +171,9 @@ def find_dose(
     import xarray as xr
 
     readout, fraction = _checked_until(compiled, until)
-    beside = {name: float(dose) for name, dose in (given or {}).items() if name != drug}
     lowest = highest * 10.0**-DECADES if lowest is None else lowest
-    _check(drug, given or {}, lowest, highest, probability)
+    beside = dict(given or {})
+    _check(drug, beside, lowest, highest, probability)
     t = checked_times(times)
     parameter_sets = [{}] if members is None else list(members)
     held = {name: (parameters or {}).get(name, name) for name in (drug, *beside)}
@@ -175,13 +194,18 @@ def find_dose(
     tried = np.where(np.isinf(dose), highest, dose)
     left = np.diagonal(search.left(np.tile(tried, (len(weight), 1))), axis1=1, axis2=2).reshape(shape)
     enough = np.where(np.isnan(left), False, left < fraction)
-    quantiles = weighted_quantiles(left, weight, (0.5, LOW, HIGH))[0]
+    told = {"left": left, **(search.excess(tried, left, grid) if null_models and np.any(others) else {})}
+    bands = {name: weighted_quantiles(numbers, weight, (0.5, LOW, HIGH))[0] for name, numbers in told.items()}
     rows = [
         {
             "context": context, "time": float(time), "dose": dose[c, i], "low": ends[0][c, i], "high": ends[1][c, i],
-            "share": float(weight @ enough[:, c, i]), "left": quantiles[0][c, i], "left_low": quantiles[1][c, i],
-            "left_high": quantiles[2][c, i], "rebound": float(weight @ rebound[:, c, i]),
+            "share": float(weight @ enough[:, c, i]), "rebound": float(weight @ rebound[:, c, i]),
             "failed": int(np.count_nonzero(failed[:, c, i] | np.isnan(left[:, c, i]))),
+            **{
+                f"{name}{end}": numbers[q, c, i]
+                for name, numbers in bands.items()
+                for q, end in enumerate(("", "_low", "_high"))
+            },
         }
         for c, context in enumerate(contexts)
         for i, time in enumerate(t)
@@ -209,15 +233,56 @@ class _Search:
     threads: int | None
     progress: bool
 
-    def left(self, doses: Float, among: npt.NDArray[np.intp] | None = None) -> Float:
-        """Return what is left of the readout at doses (n_cells, n_doses): (n_cells, n_doses, n_times)."""
+    def left(self, doses: Float, among: npt.NDArray[np.intp] | None = None, *, alone: bool = False) -> Float:
+        """Return what is left of the readout at doses (n_cells, n_doses), beside the others or alone, also over times.
+
+        Shape (n_cells, n_doses, n_times).
+        """
         cells = self.cells
         if among is not None:
             cells = Conditions(tuple(cells.names[i] for i in among), cells.parameters[among])
-        others = np.broadcast_to(self.beside, (*doses.shape, len(self.beside)))
-        points = np.concatenate([doses[:, :, None], others], axis=2)
+        others = np.broadcast_to(0.0 * self.beside if alone else self.beside, (*doses.shape, len(self.beside)))
+        return self._at(np.concatenate([doses[:, :, None], others], axis=2), cells)
+
+    def _at(self, points: Float, cells: Conditions) -> Float:
         return _left(self.compiled, cells, self.drugs, points, self.times, self.readout, self.schedule, self.options,
                      self.threads, self.progress)  # fmt: skip
+
+    def excess(self, tried: Float, left: Float, grid: Float) -> dict[str, Float]:
+        """Return the excess of effect over null models at the doses tried (n_contexts, n_times), shaped as `left`.
+
+        That is (n_members, n_contexts, n_times). The drug alone is compared with all others together; Loewe's model
+        with one other, each alone at many doses: the drug at those of `grid`, the other within two decades of its own.
+        """
+        shape = left.shape
+        doses = np.tile(tried, (shape[0], 1))
+        alone = np.diagonal(self.left(doses, alone=True), axis1=1, axis2=2).reshape(shape)
+        others = self.left(np.zeros((len(self.cells), 1)))[:, 0].reshape(shape)
+        found = {"bliss": alone * others - left}
+        if np.count_nonzero(self.beside) == 1:
+            found["loewe"] = self._loewe(tried, left, alone, grid[1:])
+        return found | {"hsa": np.minimum(alone, others) - left}
+
+    def _loewe(self, tried: Float, left: Float, alone: Float, grid: Float) -> Float:
+        shape, other = left.shape, int(np.flatnonzero(self.beside)[0])
+        ladder = self.beside[other] * 10.0 ** (np.arange(-2 * PER_DECADE, 2 * PER_DECADE + 1) / PER_DECADE)
+        points = np.zeros((len(self.cells), len(ladder), len(self.drugs)))
+        points[:, :, 1 + other] = ladder
+        of_other = self._at(points, self.cells).reshape(*shape[:2], -1, shape[2])
+        of_drug = self.left(np.tile(grid, (len(self.cells), 1)), alone=True).reshape(*shape[:2], -1, shape[2])
+        found = np.full(shape, np.nan)
+        for c, i in np.argwhere(tried > 0):
+            at = int(np.searchsorted(grid, tried[c, i]))
+            there = at < len(grid) and grid[at] == tried[c, i]
+            doses, numbers = grid, of_drug[:, c, :, i]
+            if not there:
+                doses, numbers = np.insert(grid, at, tried[c, i]), np.insert(numbers, at, alone[:, c, i], axis=1)
+            effect = np.full((shape[0], 1 + len(doses), 1 + len(ladder)), np.nan)
+            effect[:, 0, 0], effect[:, 1:, 0], effect[:, 0, 1:] = 0.0, 1 - numbers, 1 - of_other[:, c, :, i]
+            place = 1 + at, 1 + 2 * PER_DECADE
+            effect[:, *place] = 1 - left[:, c, i]
+            found[:, c, i] = loewe_excess(effect, np.array([0.0, *doses]), np.array([0.0, *ladder]))[:, *place]
+        return found
 
     def doses(self, grid: Float, fraction: float) -> tuple[Float, Flags, Flags]:
         """Return per cell and time (n_cells, n_times) the dose, whether more is left again above, and what failed."""
@@ -329,8 +394,8 @@ def _check(drug: str, given: Mapping[str, float], lowest: float, highest: float,
     for other, dose in given.items():
         if other.casefold() == drug.casefold():
             raise InputError(f"{drug} is searched and given at once; leave it out of `given`")
-        if not 0 <= dose < math.inf:
-            raise InputError(f"the dose of {other} is {dose}, expected a number that is not negative")
+        if not (isinstance(dose, (int, float)) and 0 <= dose < math.inf):
+            raise InputError(f"the dose of {other} is {dose!r}, expected a number that is not negative")
 
 
 def cheapest_doses(
@@ -347,8 +412,8 @@ def cheapest_doses(
 ) -> pd.DataFrame:
     """Return, per context and time, the doses of two drugs that are enough together and cost least.
 
-    The second drug is searched by `find_dose` beside doses of the first: none, `n_doses` up to the highest, and as many
-    once more around the best of these.
+    The second drug is searched by `find_dose` beside doses of the first: none, those that are enough alone, `n_doses`
+    up to the highest, and as many once more around the best of these.
 
     Parameters
     ----------
@@ -375,8 +440,10 @@ def cheapest_doses(
     def beside(doses: Float) -> pd.DataFrame:
         tables = []
         for dose in doses:
-            found = find_dose(compiled, second, contexts, until, times, given={first: dose}, highest=highest[second],
-                              **settings).table  # fmt: skip
+            found = find_dose(
+                compiled, second, contexts, until, times, given={first: dose}, highest=highest[second],
+                null_models=False, **settings,
+            ).table  # fmt: skip
             tables.append(found[["context", "time", "share"]].assign(**{first: dose, second: found["dose"]}))
         table = pd.concat(tables, ignore_index=True)
         return table.assign(cost=cost[first] * table[first] + cost[second] * table[second])
@@ -385,7 +452,9 @@ def cheapest_doses(
         order = table.sort_values(["cost", first], kind="stable")
         return order.groupby(["context", "time"], sort=False, as_index=False).first()
 
-    grid = np.array([0.0, *np.geomspace(highest[first] / 1e3, highest[first], n_doses)])
+    alone = find_dose(compiled, first, contexts, until, times, highest=highest[first], **settings).table["dose"]
+    grid = np.geomspace(highest[first] / 1e3, highest[first], n_doses)
+    grid = np.array(sorted({0.0, *grid, *alone[np.isfinite(alone)]}))
     rough = beside(grid)
     near: set[float] = set()
     for dose in best(rough)[first]:

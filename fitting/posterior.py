@@ -173,6 +173,12 @@ class Ensemble:
         """Return each member as parameter -> value."""
         return [dict(zip(self.names, map(float, row), strict=True)) for row in self.values]
 
+    def first(self, n: int) -> Ensemble:
+        """Return the first `n` members, weighted among themselves; InputError if there are not so many."""
+        if not 1 <= n <= len(self):
+            raise InputError(f"the first {n} members were asked for, the ensemble has {len(self)}")
+        return replace(self, values=self.values[:n], weights=self.weights[:n])
+
     @property
     def effective_size(self) -> float:
         """Number of equally weighted members that would say as much: 1 / sum of squared weights."""

@@ -178,7 +178,7 @@ def _check_nulls(problem: Problem, groups: Collection[Group]) -> None:
 def left_out_summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Return, per group, rows, share covered, how the fit ended, median fold error of the model and each null model.
 
-    A fold error is exp(|ln(predicted / measured)|): 1 is exact, whichever side it lies on.
+    A fold error is `exp(abs(ln(predicted / measured)))`: 1 is exact, whichever side it lies on.
     """
     import pandas as pd
 

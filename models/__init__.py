@@ -9,7 +9,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import behaviours, contexts, drugs, fitted, joint, observables, parameters, priors, references, tables, variation
+from . import (
+    behaviours,
+    contexts,
+    drugs,
+    fitted,
+    joint,
+    members,
+    observables,
+    parameters,
+    priors,
+    references,
+    tables,
+    variation,
+)
 from .names import UnknownNameError
 from .network import network_path, network_source_hash
 
@@ -24,6 +37,7 @@ __all__ = [
     "drugs",
     "fitted",
     "joint",
+    "members",
     "network_path",
     "network_source_hash",
     "observables",

@@ -5,6 +5,7 @@ Slow, one run after another, and without a part in common with the integrator bu
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -91,10 +92,12 @@ class _Run:
             return y, np.tile(y, (len(times), 1))
         slope, jacobian = _functions(self.compiled, p)
         dense = self.compiled.n_species <= LARGEST_DENSE
-        solved = solve_ivp(
-            slope, (start, end), y, "LSODA" if dense else "BDF", t_eval=np.union1d(times, [end]),
-            jac=(lambda t, y: jacobian(t, y).toarray()) if dense else jacobian, rtol=self.rtol, atol=self.atol,
-        )  # fmt: skip
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what fails is seen from the outcome
+            solved = solve_ivp(
+                slope, (start, end), y, "LSODA" if dense else "BDF", t_eval=np.union1d(times, [end]),
+                jac=(lambda t, y: jacobian(t, y).toarray()) if dense else jacobian, rtol=self.rtol, atol=self.atol,
+            )  # fmt: skip
         if not solved.success or not np.all(np.isfinite(solved.y)):
             return np.zeros(0), np.zeros((0, 0))
         return solved.y[:, -1], solved.y.T[np.searchsorted(solved.t, times)]

@@ -101,22 +101,23 @@ def in_processes(
     packed, waiting, deaths = pickle.dumps(design), list(reversed(tasks)), Counter[int]()
     threads = threads or max(1, available_threads() // workers)
     crew: list[_Worker] = []
+    hired: list[BaseProcess] = []
 
     def hire() -> None:
         here, there = context.Pipe()
         process = context.Process(target=_work, args=(there, packed, key, threads), daemon=True)
         process.start()
+        hired.append(process)
         there.close()  # so that the end of the process is the end of the connection
         crew.append(_Worker(process, here))
 
     def employ(worker: _Worker) -> None:
         worker.task = waiting.pop() if waiting else None
+        with suppress(OSError):  # it has just died: the next round notices
+            worker.connection.send(worker.task)
         if worker.task is None:
             crew.remove(worker)
             worker.connection.close()
-        else:
-            with suppress(OSError):  # it has just died: the next round notices
-                worker.connection.send(worker.task)
 
     try:
         for _ in range(min(workers, len(tasks))):
@@ -149,6 +150,8 @@ def in_processes(
         for worker in crew:
             worker.process.terminate()
             worker.connection.close()
+        for process in hired:
+            process.join()
 
 
 def _lost(worker: _Worker) -> Task | None:
@@ -174,8 +177,8 @@ def _work(connection: Connection, packed: bytes, key: str, threads: int) -> None
         try:
             design = pickle.loads(packed)
             connection.send("ready")
-            while True:
-                connection.send(compute(design, key, connection.recv(), threads))
+            while (task := connection.recv()) is not None:
+                connection.send(compute(design, key, task, threads))
         except (EOFError, OSError):
             raise
         except InputError as error:

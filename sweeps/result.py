@@ -116,7 +116,8 @@ class Sweep:
         return self.folder.n_points
 
     def __repr__(self) -> str:
-        return f"<Sweep {self.folder.path}: {str(self.status()).splitlines()[0]}>"
+        there = sum(1 for _ in self.folder.path.glob("shard-*.bin"))
+        return f"<Sweep {self.folder.path}: {len(self):,} points, {there} of {self.folder.n_shards} shards>"
 
     def status(self) -> SweepStatus:
         """Return how far the sweep is; reads and checks every shard."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -59,6 +58,7 @@ class Header(NamedTuple):
 
 def pack(block: Block, design: str) -> bytes:
     """Return the content of a shard's file; `design` is the hash that it belongs to."""
+    codes, numbers = np.unique(block.status, return_counts=True)
     body = np.ascontiguousarray(block.values, "<f8").tobytes() + np.ascontiguousarray(block.status, "i1").tobytes()
     line: dict[str, Any] = {
         "schema": SCHEMA,
@@ -66,7 +66,7 @@ def pack(block: Block, design: str) -> bytes:
         "first": block.first,
         "last": block.last,
         "shape": block.values.shape[1:],
-        "counts": dict(sorted(Counter(Status(int(s)).name for s in block.status).items())),
+        "counts": {Status(int(code)).name: int(n) for code, n in zip(codes, numbers, strict=True)},
         "messages": {str(i): text for i, text in sorted(block.messages.items())},
         "cpu": _cpu(),
     }

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import numpy as np
 import pytest
-from helpers import recovery_problem
+from helpers import decay, recovery_problem
 
 import residuum
 from residuum.doses import DoseMatrix
@@ -145,15 +144,12 @@ def test_wrong_names_and_doses_are_refused_in_words(call, says: str) -> None:  #
 
 
 def test_names_of_the_shipped_model_mean_nothing_to_another() -> None:
-    from helpers import decay
-
     with pytest.raises(residuum.InputError, match="belong to the shipped model"):
         residuum.dose_matrix(decay(), {"gilteritinib": [0, 1]}, ["blast-itd"], ["A"], [1.0])
 
 
 def test_a_matrix_of_an_ensemble_is_what_its_members_predict() -> None:
-    all_members, drugs = residuum.aml_ensemble(), {"gilteritinib": 100.0}
-    few = dataclasses.replace(all_members, values=all_members.values[:3], weights=all_members.weights[:3])
+    few, drugs = residuum.aml_ensemble().first(3), {"gilteritinib": 100.0}
     contexts, times, readouts = ["blast-itd", "blast-wt+erk-stroma"], [7200.0], ["pERK"]
     m = residuum.dose_matrix(
         residuum.aml_model(), {drug: [0.0, dose] for drug, dose in drugs.items()}, contexts, readouts, times,
@@ -198,3 +194,40 @@ def test_null_models_take_rows_that_are_there_and_not_their_own() -> None:
         for name, taken in group.nulls.items():
             for experiment in set(taken) & set(group.experiments):
                 assert set(taken[experiment]) <= there - set(group.experiments), (group.name, name)
+
+
+def test_a_dose_is_searched_with_what_patients_reach_and_the_normal_cell_beside() -> None:
+    model, contexts, times = residuum.aml_model(), ["blast-itd", "blast-itd+erk-stroma"], [7200.0]
+    found = residuum.find_dose(model, "trametinib", ("pERK", 0.25), contexts=contexts, times=times)
+    assert list(found.table["normal"]) == ["cd34", "cd34+erk-stroma"] and (found.table["dose"] > 0).all()
+    assert all(found.table["reach"] == np.where(found.table["dose"] <= 0.9386, "reachable", "not reachable"))
+    normal = residuum.dose_matrix(model, {"trametinib": [found.table["dose"][0]]}, ["cd34"], ["pERK"], times)
+    assert found.table["normal_left"][0] == pytest.approx(normal.residual().item(), rel=1e-9)
+    unknown = residuum.find_dose(model, "quizartinib", ("pFLT3", 0.1), contexts=contexts[:1], times=times, normal=None)
+    assert unknown.table["reach"][0] == "exposure unknown" and "normal" not in unknown.table
+    assert unknown.highest == 10_000.0
+
+
+def test_a_search_begins_at_a_matrix_of_the_shipped_model_only() -> None:
+    own = residuum.dose_matrix(decay(), {"k": [0.0, 1.0]}, {"c": {}}, ["A"], [1.0], protocol=[Segment(0.0, 9.0)])
+    with pytest.raises(residuum.InputError, match="give the compiled model, contexts and times"):
+        residuum.find_dose(own, "k", ("A", 0.5))
+    with pytest.raises(residuum.InputError, match="give contexts and times"):
+        residuum.find_dose(decay(), "k", ("A", 0.5))
+    found = residuum.find_dose(
+        decay(), "k", ("A", 0.5), contexts={"c": {}}, times=[1.0], highest=10.0, protocol=[Segment(0.0, 9.0)]
+    )
+    assert found.table["dose"][0] == pytest.approx(math.log(2), rel=0.011)  # exp(-k) = 1 / 2
+
+
+@pytest.mark.slow
+def test_the_cheapest_doses_cost_no_more_than_one_drug_alone() -> None:
+    until, contexts, times = ("pERK", 0.25), ["blast-itd"], [7200.0]
+    table = residuum.cheapest_doses(("gilteritinib", "trametinib"), until, contexts=contexts, times=times)
+    alone = [
+        residuum.find_dose(residuum.aml_model(), drug, until, contexts=contexts, times=times).table.iloc[0]
+        for drug in ("gilteritinib", "trametinib")
+    ]
+    assert 0 < table["cost"][0] <= min(row["dose"] / row["clinical_free"] for row in alone) * 1.01
+    with pytest.raises(residuum.InputError, match="quizartinib in patients is unknown: give cost"):
+        residuum.cheapest_doses(("quizartinib", "trametinib"), until, contexts=contexts, times=times)

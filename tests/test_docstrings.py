@@ -12,7 +12,7 @@ import residuum
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 ROOT = Path(residuum.__path__[0])
-FOLDERS = [ROOT / name for name in ("models", "simulator", "doses", "sweeps", "fitting")]
+FOLDERS = [ROOT / name for name in ("models", "simulator", "doses", "sweeps", "fitting", "aml")]
 MODULES = sorted(
     ".".join(("residuum", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
     for path in [ROOT / "__init__.py", *(path for folder in FOLDERS for path in folder.glob("*.py"))]

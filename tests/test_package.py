@@ -71,7 +71,7 @@ def test_the_packages_that_ship_are_the_folders_that_hold_code(checkout: Path) -
 
 
 def test_no_folder_of_the_library_holds_code_without_being_a_package(checkout: Path) -> None:
-    for folder in ("models", "simulator", "doses", "sweeps", "fitting", "commands"):
+    for folder in ("models", "simulator", "doses", "sweeps", "fitting", "aml", "commands"):
         if any((checkout / folder).glob("*.py")):
             assert (checkout / folder / "__init__.py").is_file(), f"{folder}/ would not ship"
 
@@ -127,14 +127,14 @@ def test_importing_the_package_loads_nothing_that_is_slow(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "package", ["residuum", "residuum.simulator", "residuum.doses", "residuum.sweeps", "residuum.fitting"]
+    "package", ["residuum", *(f"residuum.{name}" for name in ("simulator", "doses", "sweeps", "fitting", "aml"))]
 )
 def test_a_public_name_means_the_same_whatever_was_imported_before(package: str, tmp_path: Path) -> None:
     # A file and the function in it may share a name: importing the file puts the module where the function belongs.
     code = f"""
 import importlib, pkgutil, types
 package = importlib.import_module({package!r})
-for folder in ("simulator", "doses", "sweeps", "fitting"):
+for folder in ("simulator", "doses", "sweeps", "fitting", "aml"):
     parent = importlib.import_module("residuum." + folder)
     for found in pkgutil.iter_modules(parent.__path__):
         importlib.import_module(parent.__name__ + "." + found.name)

@@ -12,7 +12,10 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), 
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_the_examples_in_python_run(number: int, bionetgen: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_examples_in_python_run(
+    number: int, bionetgen: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     exec(compile(BLOCKS[number], f"README, example {number + 1}", "exec"), {})
     assert capsys.readouterr().out.strip()
 

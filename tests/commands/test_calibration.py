@@ -15,6 +15,7 @@ import residuum
 from residuum.commands import calibration_page, members
 from residuum.commands.members import Answers
 
+PRIORS = "prior", "prior, RAF-MEK-DUSP nominal"
 FILES = {"calibration.html", "left_out.csv", "left_out.png", "bands.png", "predictions.png", "fit.json", "fit.png"}
 
 
@@ -82,9 +83,10 @@ def test_shares_of_the_variance_sum_to_the_whole_and_lost_draws_are_counted(
         tmp_path, ["a, b, c", "d, e, f"], plain, plain, drawn, np.array([1.0, 0.25])
     )
     (_, values), (_, shares) = section.tables
-    numbers = shares.drop(columns=["left after 24 h", "prior"]).map(lambda text: int(text.rstrip("%")))
+    numbers = shares.drop(columns=["left after 24 h", *PRIORS]).map(lambda text: int(text.rstrip("%")))
     assert numbers.sum(axis=1).between(98, 102).all()
     assert shares["data"][0] == "0%" and shares["prior"][0] == "100%" and numbers["data"][1] > 0
+    assert list(shares["prior, RAF-MEK-DUSP nominal"]) == ["100%", "25%"]
     assert list(values["failed runs"]) == ["0, 0, 4", "0, 0, 4"]
     told = " ".join(section.paragraphs)
-    assert "Under 1 of the draws" in told and "under 1 others" in told
+    assert "in a steady state: 1;" in told and "of its usual signal: 1." in told

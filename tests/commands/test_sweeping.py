@@ -96,8 +96,8 @@ def test_an_estimate_alone_writes_nothing(here: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_sweep_is_verified(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    residuum(*SAMPLE)
-    capsys.readouterr()
+    assert residuum(*SAMPLE, "--verify", "3") == 0
+    assert "3 points solved again by SciPy" in capsys.readouterr().out
     assert residuum("verify", "s.sweep", "--n", "5") == 0
     assert "5 points solved again by SciPy" in capsys.readouterr().out
     assert residuum("verify", "s.sweep", "--n", "5", "--limit", "1e-9") == 3

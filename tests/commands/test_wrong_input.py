@@ -56,7 +56,7 @@ end groups
             "matrix --drug gilteritinib=1:100/2000 --drug trametinib=1:100/2000",
             "asks for 16,016,008 runs and 48,048,024 numbers",
         ),
-        ("matrix", "Missing option '--drug'"),
+        ("matrix", "no drug was given; name one with --drug DRUG=DOSES"),
         ("matrix --drag gilteritinib=1", "--drag"),
         ("models --csv", "--csv prints one kind"),
         ("simulate --set recruit_SOS_kn=1", "did you mean 'recruit_SOS_kon'"),

@@ -66,6 +66,11 @@ def test_the_side_says_why_there_is_no_dose(numbers: list[float], dose: float, s
     np.testing.assert_allclose(analysis.in_order(found), rank)
 
 
+@pytest.mark.parametrize(("left", "side"), [(0.4, analysis.BELOW), (0.6, analysis.ABOVE), (0.5, analysis.WITHIN)])
+def test_one_dose_is_enough_to_say_on_which_side_it_lies(left: float, side: str) -> None:
+    assert analysis.crossing(of([1.0, left], [0.0, 3.0]), "drug").side == side
+
+
 def test_the_area_is_the_mean_over_log_dose() -> None:
     exact = (np.log(100 / 101) - np.log(0.01 / 1.01)) / np.log(1e4)
     found = fine().area("d1").sel(**LATE, d2=0.0).isel(member=0)

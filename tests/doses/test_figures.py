@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from helpers import GRID, decay
+from helpers import GRID, decay, net
 from helpers import small_matrix as matrix
 
-from residuum.doses import DoseAxis, DoseMatrix, figures
+from residuum.doses import DoseAxis, DoseMatrix, analysis, dose_matrix, figures
 from residuum.simulator import Conditions, InputError, Status, plots, simulate
 from residuum.simulator.report import Section, write_report
 
@@ -191,3 +192,57 @@ def test_a_report_is_one_file_that_needs_nothing_else(tmp_path: Path) -> None:
     html = page.read_text()
     assert "A &lt;title&gt;" in html and "&lt;b&gt;" in html and "data:image/png;base64," in html
     assert ">–<" in html and 'src="http' not in html and "href=" not in html
+
+
+# ---- ensembles ------------------------------------------------------------------------------------------------------
+
+
+def of_members(n: int = 20, **changes: Any) -> DoseMatrix:
+    """Return a matrix of `n` members with affinities spread over a decade: P left is 1 / ((1 + d1 / K) (1 + d2))."""
+    model = net(
+        "d1 0; d2 0; K 1", "S1() 1; S2() 1", "0 1 make1; 1 0 1; 0 2 make2; 2 0 1", "one 1; two 2",
+        "make1() 1/(1+d1/K); make2() 1/(1+d2); P() one*two",
+    )  # fmt: skip
+    arguments: dict[str, Any] = {
+        "drugs": {"alpha": DoseAxis("d1", [0.0, 0.1, 1, 10, 100]), "beta": DoseAxis("d2", [0.0, 0.1, 1, 10])},
+        "contexts": {"slow": {}}, "readouts": ["P"], "times": [100.0],
+        "members": [{"K": float(k)} for k in np.geomspace(0.3, 3, n)], **changes,
+    }  # fmt: skip
+    return dose_matrix(model, **arguments)
+
+
+def test_a_curve_of_an_ensemble_has_a_band_and_an_interval_of_its_half_dose() -> None:
+    m = of_members(drugs={"alpha": DoseAxis("d1", [0.0, *np.geomspace(0.01, 100, 33)])})
+    figure = figures.dose_response_figure(m, ["P"])
+    words = texts(figure)
+    low, middle, high = m.bands().residual.sel(alpha=1.0, method="nearest").squeeze()
+    assert low < middle < high and len(figure.axes[0].collections) == 1  # one band
+    assert "median and 5-95 % of 20 members" in words
+    ranked = analysis.bands(analysis.in_order(m.ic50("alpha")).rename("dose")).dose.squeeze()
+    np.testing.assert_allclose(ranked, np.geomspace(0.3, 3, 20)[[0, 9, 18]], rtol=0.02)
+    assert f"slow: {ranked[1].item():.3g} nM ({ranked[0].item():.3g} to {ranked[2].item():.3g})" in words
+
+
+def test_a_heat_map_of_an_ensemble_stands_above_the_width_of_its_band() -> None:
+    figure = figures.matrix_figure(of_members(), "P")
+    titled = [ax for ax in figure.axes if ax.get_title()]
+    assert [ax.get_title() for ax in titled] == ["slow", "slow, width"]
+    bands = of_members().bands().residual.squeeze()
+    width = (bands.sel(quantile=0.95) - bands.sel(quantile=0.05)).transpose("beta", "alpha")
+    np.testing.assert_allclose(titled[1].collections[0].get_array(), width, rtol=1e-6)
+
+
+def test_a_contour_of_an_ensemble_has_a_band_that_encloses_it() -> None:
+    single, many = (figures.contour_figure(m, "P").axes[0] for m in (of_members(1), of_members()))
+    assert len(many.collections) == len(single.collections) + 1
+
+
+def test_a_few_failed_members_are_left_out_and_half_of_them_leave_no_number() -> None:
+    m = of_members(4)
+    m.dataset["value"].loc[{"member": 0}] = np.nan
+    m.dataset["status"].loc[{"member": 0}] = int(Status.NOT_FINITE)
+    assert figures.slice_of(m, readout="P").notnull().all()
+    for member in (1, 2):
+        m.dataset["value"].loc[{"member": member}] = np.nan
+    assert figures.slice_of(m, readout="P").isnull().all()
+    assert (figures.reasons(m, readout="P") == "failed").all()

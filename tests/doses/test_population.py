@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import net
 
 from residuum.doses import draw_population, population_residual, variation
 from residuum.doses.population_figures import variation_figure, waterfall_figure
 from residuum.simulator import CompiledModel, InputError, SolverOptions, UnknownNameError
-
-from ..helpers import net
 
 MEANS = {"ks": 2.0, "kd": 0.5, "w": 1.0}
 CV = {"ks": 0.4, "kd": 0.2}

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from helpers import net
 
 from residuum.doses import compare, doses_leaving, gained, ranked, shares_of_spread
 from residuum.doses.ranking_figures import interval_figure, pair_map, shares_figure
-from residuum.simulator import CompiledModel, InputError, SolverOptions, UnknownNameError
-
-from ..helpers import net
+from residuum.simulator import CompiledModel, InputError, SolverOptions, Status, UnknownNameError, simulate
 
 CELLS = {"weak": {"ks": 1.0}, "strong": {"ks": 10.0}}
 DOSES: dict[str, dict[str, float]] = {"d": {"d": 1.0}, "e": {"e": 3.0}, "d + e": {"d": 1.0, "e": 3.0}}
@@ -87,6 +86,21 @@ def test_runs_that_fail_are_counted_and_have_neither_number_nor_rank() -> None:
     table = ranked(found)
     assert table["rank"].isna().all()
     assert (table["failed"] == 3).all()
+
+
+def test_what_a_stop_left_undone_is_told_from_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*arguments: Any, **settings: Any) -> Any:
+        done = simulate(*arguments, **settings)
+        done.status[-1], done.values[-1] = Status.STOPPED, np.nan
+        return done
+
+    monkeypatch.setattr("residuum.doses.ranking.AT_ONCE", 8)
+    monkeypatch.setattr("residuum.doses.ranking.simulate", stopped)
+    found = compared()
+    assert found.attrs["failures"] == "24 runs, 0 failed, 17 not done"
+    assert found.attrs["interrupted"] == 1
+    assert np.isfinite(found["value"][0, 0]).all()
+    assert np.isnan(found["value"][1:]).all()
 
 
 def test_treatments_are_in_order_of_the_weighted_median() -> None:
@@ -200,7 +214,7 @@ def test_figures_show_every_pair_and_every_share() -> None:
     figure = pair_map(found, "S")
     maps = [ax for ax in figure.axes if ax.get_title()]
     assert [ax.get_title() for ax in maps] == list(CELLS)
-    assert [text.get_text() for text in maps[0].texts] == ["25", "33", "8"]  # e; d alone, d with e
+    assert [text.get_text() for text in maps[0].texts] == ["100", "25", "33", "8"]  # nothing, e; d alone, d with e
     assert len(interval_figure(found, "S", ["e"]).axes[0].lines) == 4  # two treatments: interval and mark
     shares = shares_of_spread(found, {"a": compared(weights=[1, 1, 1])})
     assert len(shares_figure(shares, "S", ["d", "d + e"]).axes) == 2

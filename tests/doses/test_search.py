@@ -37,6 +37,21 @@ def test_another_drug_takes_part_of_the_work() -> None:
     assert "no dose needed" in str(search(given={"d2": 20.0}))
 
 
+def test_independent_drugs_have_no_excess_over_bliss_at_the_dose() -> None:
+    found = search(given={"d2": 1.0}).table.iloc[0]
+    # alone, each leaves 1 / (1 + d), so that by Loewe 1 + 4 = 5 of one would leave 1 / 6
+    assert found["loewe"] == pytest.approx(1 / 6 - 0.1, abs=0.003)
+    assert abs(found["bliss"]) < 1e-4 and found["hsa"] == pytest.approx(0.2 - 0.1, rel=0.02)
+    assert "over Bliss" in str(search(given={"d2": 1.0})) and "bliss" not in search().table
+
+
+def test_a_drug_with_itself_has_no_excess_over_loewe() -> None:
+    same = net("a 0; b 0", "S() 1", "0 1 make; 1 0 1", "S_total 1", "make() 1/(1+(a+b)^4)")
+    found = find_dose(same, "a", {"own": {}}, ("S_total", 0.1), [1e3], highest=100.0, given={"b": 0.8}).table.iloc[0]
+    assert found["dose"] == pytest.approx(9**0.25 - 0.8, rel=0.011)
+    assert abs(found["loewe"]) < 0.02 and found["bliss"] == pytest.approx(0.304, abs=0.01)
+
+
 def test_early_times_need_more() -> None:
     # P = 1/(1+d) + (1 - 1/(1+d)) exp(-t): at t = 3 it is below 0.1 if 1/(1+d) < (0.1 - e^-3) / (1 - e^-3)
     early = 1 / ((0.1 - np.exp(-3)) / (1 - np.exp(-3))) - 1

@@ -439,3 +439,41 @@ def test_two_cannot_compute_the_same_shards_and_a_dead_one_holds_nothing(
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     assert_completed(path, stamps(path), undisturbed)
+
+
+def test_the_jobs_of_an_array_may_all_begin_at_once(
+    undisturbed: dict[str, bytes], tmp_path: Path, elsewhere: Callable[..., Any]
+) -> None:
+    path = tmp_path / "s"
+
+    def job(i: int) -> Callable[[], object]:
+        return lambda: sweep(design(), path, shard_size=SIZE, shard=(i, 4))
+
+    processes = [elsewhere(job(i)) for i in range(4)]
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert shards(path) == undisturbed
+
+
+# ---- memory -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_ten_times_the_points_take_no_more_memory(tmp_path: Path, elsewhere: Callable[..., Any]) -> None:
+    """Measured in processes of their own; the files of both results, too, are written there."""
+    peaks = []
+    for n in (10_000, 100_000):
+        told = tmp_path / f"told-{n}"
+
+        def measured(n: int = n, told: Path = told) -> None:
+            done = sweep(toy_design(n), tmp_path / f"s-{n}")
+            done.write(tmp_path / f"{n}.nc")
+            told.write_text(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+
+        process = elsewhere(measured)
+        process.join(300)
+        assert process.exitcode == 0
+        peaks.append(int(told.read_text()) * (1 if sys.platform == "darwin" else 1024))
+    # 90,000 points more have 90,000 x (4 values + 3 parameters) x 8 bytes = 5 MB, held once, twice in a table
+    assert peaks[1] - peaks[0] < 4e6

@@ -130,6 +130,15 @@ def test_further_parameters_of_the_model_are_laid_directly(prior: Ensemble, mode
     assert done["value"].to_numpy().ravel() == pytest.approx(np.arange(1.0, 7.0))
 
 
+def test_the_first_members_are_weighted_among_themselves(prior: Ensemble) -> None:
+    weighted = Ensemble(prior.names, prior.values, np.arange(1.0, 7.0), prior.direct, prior.experiments)
+    few = weighted.first(2)
+    assert few.members() == weighted.members()[:2] and few.weights == pytest.approx([1 / 3, 2 / 3])
+    for n in (0, 7):
+        with pytest.raises(InputError, match=f"the first {n} members were asked for, the ensemble has 6"):
+            weighted.first(n)
+
+
 def test_the_prior_is_what_is_drawn(frames: Any, make: Callable) -> None:
     frames["parameters"].loc[2, "priorParameters"] = "0.5; 0.3"
     drawn = np.log(Ensemble.from_prior(make(frames), 2000, seed=3)["gain_a"])

@@ -229,7 +229,7 @@ FITTED = {"recruit_SOS_kon": 1e-4, "input_SOS_serum": 1.0, "shift_gilteritinib_F
 
 def read(*experiments: Experiment, fitted: Mapping[str, float] = NOTHING, **changes: float) -> list[float]:
     """Return what the shipped model answers: the laboratory behind `aml_behaviours`."""
-    return residuum._aml_readings(experiments, changes, fitted)
+    return residuum.aml.behaviours._readings(experiments, changes, fitted)
 
 
 def test_an_experiment_is_a_rested_cell_with_drugs_from_time_0() -> None:
