@@ -292,12 +292,12 @@ def _at_equal_error(points: Sequence[Point], tools: Sequence[Tool]) -> list[str]
             if cost is None or mine is None:
                 cells += ["-", "-"]
                 continue
-            sign = "" if cost.bound == mine.bound else ("≤ " if cost.bound else "≥ ")
-            cells += [f"{'≤ ' * cost.bound}{1e3 * cost.cost:.3g}", f"{sign}{cost.cost / mine.cost:.3g}"]
+            ratio = f"{'≤ ' * cost.bound}{'≥ ' * mine.bound}{cost.cost / mine.cost:.3g}"
+            cells += [f"{'≤ ' * cost.bound}{1e3 * cost.cost:.3g}", "-" if cost.bound and mine.bound else ratio]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     heads = " | ".join(f"ms at E {target:g} | ratio" for target in TARGETS)
     return ["At equal largest error E, CPU ms per run:", "", f"| tool | {heads} |", "|---|" + "---|" * 2 * len(TARGETS),
-            *rows, "", '"≤": more accurate than E at any setting tried; "-": never there.', ""]  # fmt: skip
+            *rows, "", '"≤": more accurate than E at any setting tried; "-": not known, or never there.', ""]  # fmt: skip
 
 
 def _extrapolated(default: Point, by_others: Sequence[Point], job: Job, seconds: float) -> list[str]:
@@ -327,7 +327,7 @@ def main() -> None:
     parser.add_argument("--stroma", type=int, default=3, choices=range(1, 4), help="the first is none")
     parser.add_argument("--members", type=int, default=100)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="for the whole matrix")
-    parser.add_argument("--sample", type=int, default=24, help="runs that are solved by others")
+    parser.add_argument("--sample", type=int, default=12, help="runs that are solved by others")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--tools", nargs="+", default=["PySB", "CVODE sparse + our rates"], choices=TOOLS)
     parser.add_argument("--out", type=Path, default=HERE / "MATRIX.md")
