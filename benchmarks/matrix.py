@@ -297,7 +297,8 @@ def _at_equal_error(points: Sequence[Point], tools: Sequence[Tool]) -> list[str]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     heads = " | ".join(f"ms at E {target:g} | ratio" for target in TARGETS)
     return ["At equal largest error E, CPU ms per run:", "", f"| tool | {heads} |", "|---|" + "---|" * 2 * len(TARGETS),
-            *rows, "", '"≤": more accurate than E at any setting tried; "-": not known, or never there.', ""]  # fmt: skip
+            *rows, "",
+            '"≤": more accurate than E at any setting tried; "-": not known, or never there.', ""]  # fmt: skip
 
 
 def _extrapolated(default: Point, by_others: Sequence[Point], job: Job, seconds: float) -> list[str]:
