@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+# Tests run in several processes; PYTEST_ARGS="-n 0" runs them in one.
+jobs := -n logical --maxprocesses 4 --dist worksteal
 
 bin := $(VENV)/bin
 link := build/typecheck/residuum
@@ -51,10 +53,10 @@ model-page: $(VENV)/.stamp-core  ## what the model holds, shows and leaves open,
 	$(bin)/residuum models describe --out build/model
 
 test: $(VENV)/.stamp-bng  ## the fast tests
-	$(bin)/python -m pytest $(PYTEST_ARGS)
+	$(bin)/python -m pytest $(jobs) $(PYTEST_ARGS)
 
 check-all: lint types contracts $(VENV)/.stamp-bng  ## lint, types, import contracts and every test, slow ones too
-	$(bin)/python -m pytest -m "not peers" $(PYTEST_ARGS)
+	$(bin)/python -m pytest -m "not peers" $(jobs) $(PYTEST_ARGS)
 
 lint: $(VENV)/.stamp-dev  ## style
 	$(bin)/ruff check .
