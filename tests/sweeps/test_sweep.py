@@ -284,7 +284,6 @@ def test_bad_arguments_are_refused(changes: dict[str, Any], words: str, tmp_path
         {"parameters": {"d1": [0.0, 1.0]}, "fixed": {"kd": 0.3, "d2": 2.0}},
         {"parameters": {"drug": [0.0, 1.0]}, "aliases": {"drug": "d2"}},
     ],
-    ids=str,
 )
 def test_a_sweep_is_taken_up_from_its_folder_alone(changes: dict[str, Any], tmp_path: Path) -> None:
     design = toy_design(40, **changes)
